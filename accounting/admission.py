@@ -1,0 +1,274 @@
+"""Who may spend what: pure decisions on a tenant's last entry. Nothing here waits, reads a clock or touches a disk.
+
+A decision is a `Verdict`: an `Outcome` from a closed set, with the entries to append if it changes anything. Outcomes
+of an allocation, in order of precedence:
+
+1. `KEY_REUSED`: the idempotency key was used for another request.
+2. `REPLAYED`: the same request was admitted before; the first answer again, nothing charged.
+3. `BUDGET_EXHAUSTED`: the charge does not fit what remains.
+4. `OPERATION_LIMIT`: the charge is above what a single operation may cost.
+5. `ADMITTED`.
+
+The tenant chooses each request after seeing earlier answers, so admission is a privacy filter: for basic composition,
+sum of epsilons and sum of deltas against caps fixed in advance (Rogers, Roth, Ullman and Vadhan 2016, Theorem 3.3 and
+the remark on pure sums; written out in `proofs/statements/filter.md`).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from decimal import Decimal
+from enum import StrEnum
+
+from accounting.events import Event
+from accounting.ledger.canonical import GENESIS_HASH
+from accounting.ledger.entry import OPENING_KINDS, Entry, EntryKind
+from accounting.values import NO_LOSS, ZERO, PrivacyLoss
+
+TENANT_SCOPE = "tenant lifetime"
+BASIC_FILTER = "basic"
+
+
+class Outcome(StrEnum):
+    """How a request was answered. Closed."""
+
+    ADMITTED = "admitted"
+    REPLAYED = "replayed"
+    KEY_REUSED = "key_reused"
+    BUDGET_EXHAUSTED = "budget_exhausted"
+    OPERATION_LIMIT = "operation_limit"
+    UNKNOWN_TENANT = "unknown_tenant"
+    UNKNOWN_ALLOCATION = "unknown_allocation"
+    ALLOCATION_ENDED = "allocation_ended"
+    HOLD_EXPIRED = "hold_expired"
+    BUDGET_LOWERED = "budget_lowered"
+
+
+ACCEPTED = frozenset({Outcome.ADMITTED, Outcome.REPLAYED})
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one operation may cost, whatever the budget holds.
+
+    Attributes:
+        epsilon: The largest epsilon of one operation.
+        by_engine: Smaller bounds for some engines.
+    """
+
+    epsilon: Decimal
+    by_engine: Mapping[str, Decimal] = field(default_factory=dict)
+
+    def for_engine(self, engine: str | None) -> Decimal:
+        """The largest epsilon of one operation of that engine."""
+        return min(self.epsilon, self.by_engine.get(engine or "", self.epsilon))
+
+
+@dataclass(frozen=True, slots=True)
+class Allocate:
+    """A request to spend.
+
+    Attributes:
+        tenant_id: Whose budget.
+        job_id: The caller's job; many allocations may share it.
+        event: What will be done to the data.
+        charge: What the event costs, from `accounting.charges.price`.
+        key: Idempotency key.
+        request_hash: SHA-256 of the canonical request, hex.
+        source_engine: The engine that asks.
+        actor: The token's subject.
+        details: Other facts to keep, for people.
+        ttl_seconds: None to spend at once; otherwise the charge is held, and counts as spent for good once this many
+            seconds have passed without a commit or void.
+    """
+
+    tenant_id: str
+    job_id: str
+    event: Event
+    charge: PrivacyLoss
+    key: str
+    request_hash: str
+    source_engine: str | None
+    actor: str
+    details: Mapping[str, str | int]
+    ttl_seconds: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SetBudget:
+    """A request to create a tenant's budget or raise it."""
+
+    tenant_id: str
+    budget: PrivacyLoss
+    actor: str
+
+
+@dataclass(frozen=True, slots=True)
+class Settle:
+    """A request to end an allocation: commit it, or void it because no data was read.
+
+    Attributes:
+        tenant_id: Whose allocation.
+        allocation_id: Which.
+        kind: `EntryKind.COMMITTED` or `EntryKind.VOIDED`.
+        actor: The token's subject.
+        history: The allocation's entries so far, oldest first, as the store has them.
+    """
+
+    tenant_id: str
+    allocation_id: str
+    kind: EntryKind
+    actor: str
+    history: tuple[Entry, ...]
+
+
+Command = Allocate | SetBudget | Settle
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A decision.
+
+    Attributes:
+        outcome: From the closed set.
+        entries: What must be durable before the answer leaves; empty if nothing changes.
+        answer: The entry that the answer is about: the new one, or for a replay the first one.
+        remaining: For refusals for want of budget: what is left.
+        limit: For refusals by `OPERATION_LIMIT`: the largest epsilon allowed.
+    """
+
+    outcome: Outcome
+    entries: tuple[Entry, ...] = ()
+    answer: Entry | None = None
+    remaining: PrivacyLoss | None = None
+    limit: Decimal | None = None
+
+
+def decide_allocation(
+    head: Entry, earlier: Entry | None, request: Allocate, limits: Limits, now: datetime, allocation_id: str
+) -> Verdict:
+    """Decides a request to spend.
+
+    Args:
+        head: The tenant's last entry.
+        earlier: The entry under the request's key, if there is one.
+        request: The request.
+        limits: Per-operation limits.
+        now: Database time.
+        allocation_id: A fresh UUID, used if the request is admitted.
+    """
+    if earlier is not None:
+        if earlier.request_hash != request.request_hash:
+            return Verdict(Outcome.KEY_REUSED, answer=earlier)
+        return Verdict(Outcome.REPLAYED, answer=earlier)
+    spent = head.spent.plus(request.charge)
+    if not spent.within(head.budget):
+        return Verdict(Outcome.BUDGET_EXHAUSTED, remaining=head.remaining())
+    limit = limits.for_engine(request.source_engine)
+    if request.charge.epsilon > limit:
+        return Verdict(Outcome.OPERATION_LIMIT, remaining=head.remaining(), limit=limit)
+    details = dict(request.details)
+    if request.ttl_seconds is not None:
+        details["ttl_seconds"] = request.ttl_seconds
+    entry = Entry(
+        tenant_id=head.tenant_id,
+        seq=head.seq + 1,
+        kind=EntryKind.CONSUMED if request.ttl_seconds is None else EntryKind.HELD,
+        at=now,
+        budget=head.budget,
+        spent=spent,
+        operations=head.operations + 1,
+        period_start=head.period_start,
+        prev_hash=head.hash,
+        charge=request.charge,
+        event=request.event,
+        allocation_id=allocation_id,
+        job_id=request.job_id,
+        source_engine=request.source_engine,
+        idempotency_key=request.key,
+        request_hash=request.request_hash,
+        details=details,
+        actor=request.actor,
+    )
+    return Verdict(Outcome.ADMITTED, (entry,), entry)
+
+
+def decide_budget(head: Entry | None, request: SetBudget, now: datetime) -> Verdict:
+    """Decides a request to create or raise a budget. The same budget again changes nothing; a lower one is refused."""
+    if head is None:
+        entry = Entry(
+            tenant_id=request.tenant_id,
+            seq=1,
+            kind=EntryKind.BUDGET_SET,
+            at=now,
+            budget=request.budget,
+            spent=NO_LOSS,
+            operations=0,
+            period_start=now,
+            prev_hash=GENESIS_HASH,
+            actor=request.actor,
+        )
+        return Verdict(Outcome.ADMITTED, (entry,), entry)
+    if request.budget == head.budget:
+        return Verdict(Outcome.REPLAYED, answer=head)
+    if not head.budget.within(request.budget):
+        return Verdict(Outcome.BUDGET_LOWERED, answer=head)
+    entry = Entry(
+        tenant_id=head.tenant_id,
+        seq=head.seq + 1,
+        kind=EntryKind.BUDGET_SET,
+        at=now,
+        budget=request.budget,
+        spent=head.spent,
+        operations=head.operations,
+        period_start=head.period_start,
+        prev_hash=head.hash,
+        actor=request.actor,
+    )
+    return Verdict(Outcome.ADMITTED, (entry,), entry)
+
+
+def decide_settlement(head: Entry, request: Settle, now: datetime) -> Verdict:
+    """Decides a request to commit or void an allocation.
+
+    Committing what is spent already confirms it. A void gives back only what was held, and only before the hold's time
+    has run out: from then on it counts as spent for good, since nobody can say any more that no data was read.
+    """
+    opening = next((entry for entry in request.history if entry.kind in OPENING_KINDS), None)
+    ending = next((entry for entry in request.history if entry.kind not in OPENING_KINDS), None)
+    if opening is None or opening.charge is None:
+        return Verdict(Outcome.UNKNOWN_ALLOCATION)
+    if ending is not None:
+        return Verdict(Outcome.REPLAYED if ending.kind is request.kind else Outcome.ALLOCATION_ENDED, answer=ending)
+    voiding = request.kind is EntryKind.VOIDED
+    if opening.kind is EntryKind.CONSUMED:
+        return Verdict(Outcome.ALLOCATION_ENDED if voiding else Outcome.REPLAYED, answer=opening)
+    if voiding and _expired(opening, now):
+        return Verdict(Outcome.HOLD_EXPIRED, answer=opening)
+    entry = Entry(
+        tenant_id=head.tenant_id,
+        seq=head.seq + 1,
+        kind=request.kind,
+        at=now,
+        budget=head.budget,
+        spent=head.spent.minus(opening.charge) if voiding else head.spent,
+        operations=head.operations - 1 if voiding else head.operations,
+        period_start=head.period_start,
+        prev_hash=head.hash,
+        charge=opening.charge if voiding else NO_LOSS,
+        allocation_id=opening.allocation_id,
+        job_id=opening.job_id,
+        source_engine=opening.source_engine,
+        actor=request.actor,
+    )
+    return Verdict(Outcome.ADMITTED, (entry,), entry)
+
+
+def largest_claim(head: Entry) -> Decimal:
+    """The largest epsilon that a plain claim with delta 0 could still have; 0 if none fits."""
+    return max(head.remaining().epsilon, ZERO)
+
+
+def _expired(opening: Entry, now: datetime) -> bool:
+    ttl = (opening.details or {}).get("ttl_seconds", 0)
+    return now >= opening.at + timedelta(seconds=int(ttl))

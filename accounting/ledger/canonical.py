@@ -1,0 +1,26 @@
+"""Canonical JSON (RFC 8785) for the values that entries are made of, and the hash over it.
+
+Entries hold strings, whole numbers below 2^53, true, false, null, lists and objects with ASCII keys; never floats. For
+those, the canonical form is what `json` writes with sorted keys, no spaces and no needless escapes. A test compares it
+with an independent implementation of the RFC.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+GENESIS_HASH = bytes(32)
+"""The previous hash of a tenant's first entry."""
+
+_encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
+
+
+def canonical_json(value: Mapping[str, Any]) -> str:
+    """The canonical text of a JSON object without floats."""
+    return _encode(value)
+
+
+def sha256(text: str) -> bytes:
+    """SHA-256 of the text in UTF-8: 32 bytes."""
+    return hashlib.sha256(text.encode()).digest()

@@ -1,0 +1,166 @@
+"""One step in a tenant's history: immutable, numbered without gaps, chained by hash to the one before.
+
+An entry carries the balance after it, so the last entry alone is the tenant's whole state: a tenant with a million
+operations opens as fast as one with ten, and an auditor checks each step against its neighbour only.
+
+`body` is the canonical JSON that is hashed and stored; the other columns of the table repeat parts of it for queries.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from enum import StrEnum
+from functools import cached_property
+from typing import Any
+
+from accounting.events import Event, event_from_wire, event_to_wire
+from accounting.ledger.canonical import canonical_json, sha256
+from accounting.values import PrivacyLoss, decimal_text
+
+ENTRY_VERSION = 1
+
+
+class EntryKind(StrEnum):
+    """What a step did. Closed; a new step is a new member, never a new meaning of an old one."""
+
+    BUDGET_SET = "budget_set"
+    """A budget was created or raised. Its policy entry."""
+    CONSUMED = "consumed"
+    """A charge, final at once."""
+    HELD = "held"
+    """A charge that counts as spent until it is committed or voided."""
+    COMMITTED = "committed"
+    """A hold became final. Costs nothing more."""
+    VOIDED = "voided"
+    """A hold was taken back, on the engine's statement that no data was read."""
+
+
+OPENING_KINDS = frozenset({EntryKind.CONSUMED, EntryKind.HELD})
+"""The kinds that create an allocation."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One row of the ledger.
+
+    Attributes:
+        tenant_id: Whose history.
+        seq: Position, 1 for the first.
+        kind: What happened.
+        at: Database time, as the owner last knew it, in UTC.
+        budget: The caps in force after this entry.
+        spent: Sum of all charges (holds included, voids taken out) after this entry.
+        operations: Number of allocations after this entry, voided ones not counted.
+        period_start: When the budget was first created.
+        charge: What this entry added to `spent`; for a void, what it took out. None where nothing moved.
+        event: The event charged, for entries that open an allocation.
+        allocation_id: The allocation that this entry opens, commits or voids; a UUID as text.
+        job_id: The caller's job.
+        source_engine: The engine that asked.
+        idempotency_key: The caller's key, unique within the tenant for ever; None for entries without one.
+        request_hash: SHA-256 of the canonical request, hex; compared when the key comes again.
+        details: What else was asked, for people: purpose, dataset and the like. Strings and whole numbers only.
+        actor: Who asked (the token's subject).
+        prev_hash: Hash of the entry before; 32 zero bytes for the first.
+    """
+
+    tenant_id: str
+    seq: int
+    kind: EntryKind
+    at: datetime
+    budget: PrivacyLoss
+    spent: PrivacyLoss
+    operations: int
+    period_start: datetime
+    prev_hash: bytes
+    charge: PrivacyLoss | None = None
+    event: Event | None = None
+    allocation_id: str | None = None
+    job_id: str | None = None
+    source_engine: str | None = None
+    idempotency_key: str | None = None
+    request_hash: str | None = None
+    details: Mapping[str, str | int] | None = None
+    actor: str | None = None
+
+    @cached_property
+    def body(self) -> str:
+        """The canonical JSON text that is stored and hashed."""
+        return canonical_json(entry_to_wire(self))
+
+    @cached_property
+    def hash(self) -> bytes:
+        """SHA-256 of `body`: 32 bytes."""
+        return sha256(self.body)
+
+    def remaining(self) -> PrivacyLoss:
+        """What the budget still holds after this entry; never negative while admission is sound."""
+        return self.budget.minus(self.spent)
+
+
+def entry_to_wire(entry: Entry) -> dict[str, Any]:
+    """The entry as JSON-ready data. Decimals are strings; losses stand under the member filter that they count for."""
+    return {
+        "v": ENTRY_VERSION,
+        "tenant_id": entry.tenant_id,
+        "seq": entry.seq,
+        "kind": entry.kind.value,
+        "at": timestamp_text(entry.at),
+        "budget": {"basic": loss_to_wire(entry.budget)},
+        "spent": {"basic": loss_to_wire(entry.spent)},
+        "charge": None if entry.charge is None else {"basic": loss_to_wire(entry.charge)},
+        "event": None if entry.event is None else event_to_wire(entry.event),
+        "operations": entry.operations,
+        "period_start": timestamp_text(entry.period_start),
+        "allocation_id": entry.allocation_id,
+        "job_id": entry.job_id,
+        "source_engine": entry.source_engine,
+        "idempotency_key": entry.idempotency_key,
+        "request_hash": entry.request_hash,
+        "details": dict(entry.details or {}),
+        "actor": entry.actor,
+        "prev_hash": entry.prev_hash.hex(),
+    }
+
+
+def entry_from_body(body: str) -> Entry:
+    """The entry that a stored body describes; the inverse of `Entry.body`."""
+    data = json.loads(body)
+    if data["v"] != ENTRY_VERSION:
+        raise ValueError(f"entry version {data['v']} is not known to this release")
+    return Entry(
+        tenant_id=data["tenant_id"],
+        seq=data["seq"],
+        kind=EntryKind(data["kind"]),
+        at=datetime.fromisoformat(data["at"]),
+        budget=_loss_from_wire(data["budget"]["basic"]),
+        spent=_loss_from_wire(data["spent"]["basic"]),
+        charge=None if data["charge"] is None else _loss_from_wire(data["charge"]["basic"]),
+        event=None if data["event"] is None else event_from_wire(data["event"]),
+        operations=data["operations"],
+        period_start=datetime.fromisoformat(data["period_start"]),
+        allocation_id=data["allocation_id"],
+        job_id=data["job_id"],
+        source_engine=data["source_engine"],
+        idempotency_key=data["idempotency_key"],
+        request_hash=data["request_hash"],
+        details=data["details"],
+        actor=data["actor"],
+        prev_hash=bytes.fromhex(data["prev_hash"]),
+    )
+
+
+def loss_to_wire(loss: PrivacyLoss) -> dict[str, str]:
+    """Epsilon and delta as decimal strings."""
+    return {"epsilon": decimal_text(loss.epsilon), "delta": decimal_text(loss.delta)}
+
+
+def _loss_from_wire(data: Mapping[str, str]) -> PrivacyLoss:
+    return PrivacyLoss(Decimal(data["epsilon"]), Decimal(data["delta"]))
+
+
+def timestamp_text(moment: datetime) -> str:
+    """A moment in UTC with microseconds, as ``2026-11-21T04:37:00.000000Z``."""
+    return moment.astimezone(UTC).isoformat(timespec="microseconds")[:-6] + "Z"

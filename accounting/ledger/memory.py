@@ -1,0 +1,67 @@
+"""The ledger in memory: for tests, simulation and trying things out. Same promises as Postgres except durability."""
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import UTC, datetime
+
+from accounting.ledger.entry import OPENING_KINDS, Entry
+from accounting.ledger.store import ConflictError, Tail
+
+
+class MemoryLedgerStore:
+    """A `LedgerStore` in dictionaries."""
+
+    def __init__(self) -> None:
+        self._histories: dict[str, list[Entry]] = {}
+        self._by_key: dict[tuple[str, str], Entry] = {}
+        self._ended: set[tuple[str, str]] = set()
+
+    def now(self) -> datetime:
+        """The process's clock, in UTC."""
+        return datetime.now(UTC)
+
+    async def append(self, entries: Sequence[Entry]) -> None:
+        """Stores all entries or none. See `LedgerStore.append`."""
+        lengths: dict[str, int] = {}
+        keys: set[tuple[str, str]] = set()
+        ends: set[tuple[str, str]] = set()
+        for entry in entries:
+            length = lengths.get(entry.tenant_id, len(self._histories.get(entry.tenant_id, ())))
+            if entry.seq != length + 1:
+                raise ConflictError(f"position {entry.seq} of {entry.tenant_id} is not the next one")
+            lengths[entry.tenant_id] = entry.seq
+            if entry.idempotency_key is not None:
+                key = (entry.tenant_id, entry.idempotency_key)
+                if key in self._by_key or key in keys:
+                    raise ConflictError(f"key {entry.idempotency_key} of {entry.tenant_id} is taken")
+                keys.add(key)
+            if entry.allocation_id is not None and entry.kind not in OPENING_KINDS:
+                end = (entry.tenant_id, entry.allocation_id)
+                if end in self._ended or end in ends:
+                    raise ConflictError(f"allocation {entry.allocation_id} of {entry.tenant_id} has ended")
+                ends.add(end)
+        for entry in entries:
+            self._histories.setdefault(entry.tenant_id, []).append(entry)
+            if entry.idempotency_key is not None:
+                self._by_key[entry.tenant_id, entry.idempotency_key] = entry
+        self._ended |= ends
+
+    async def tails(self, wanted: Mapping[str, Collection[str]]) -> dict[str, Tail]:
+        """See `LedgerStore.tails`."""
+        return {tenant: self._tail(tenant, keys) for tenant, keys in wanted.items()}
+
+    def _tail(self, tenant_id: str, keys: Collection[str]) -> Tail:
+        history = self._histories.get(tenant_id)
+        found = {key: self._by_key[tenant_id, key] for key in keys if (tenant_id, key) in self._by_key}
+        return Tail(history[-1] if history else None, found)
+
+    async def allocation(self, tenant_id: str, allocation_id: str) -> list[Entry]:
+        """See `LedgerStore.allocation`."""
+        return [entry for entry in self._histories.get(tenant_id, ()) if entry.allocation_id == allocation_id]
+
+    async def job(self, tenant_id: str, job_id: str, limit: int = 1000) -> list[Entry]:
+        """See `LedgerStore.job`."""
+        return [entry for entry in self._histories.get(tenant_id, ()) if entry.job_id == job_id][:limit]
+
+    async def history(self, tenant_id: str, after: int = 0, limit: int = 1000) -> list[Entry]:
+        """See `LedgerStore.history`."""
+        return self._histories.get(tenant_id, [])[after : after + limit]

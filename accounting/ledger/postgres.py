@@ -1,0 +1,174 @@
+"""The ledger in Postgres. Every guarantee it gives is enforced by the database; this module only speaks to it."""
+
+import time
+from collections.abc import AsyncIterator, Awaitable, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+from uuid import UUID
+
+import asyncpg
+
+from accounting.ledger.entry import Entry, entry_from_body
+from accounting.ledger.store import ConflictError, StoreUnavailableError, Tail
+from accounting.storage.queries import queries
+from accounting.values import decimal_text
+
+SQL = queries("ledger")
+T = TypeVar("T")
+
+
+class PostgresLedgerStore:
+    """A `LedgerStore` on a pool of connections that log in as the service's own, powerless role."""
+
+    def __init__(self, pool: asyncpg.Pool, command_timeout: float) -> None:
+        self._pool = pool
+        self._timeout = command_timeout
+        self._clock: tuple[datetime, float] | None = None
+
+    @classmethod
+    async def open(cls, url: str, *, connections: int = 4, command_timeout: float = 10.0) -> "PostgresLedgerStore":
+        """Connects.
+
+        Args:
+            url: A Postgres URL of a member of ``prv_service``.
+            connections: Size of the pool.
+            command_timeout: Seconds after which an unanswered statement counts as `StoreUnavailableError`.
+
+        Raises:
+            StoreUnavailableError: If the database cannot be reached.
+        """
+        pool = await _translated(
+            asyncpg.create_pool(
+                url,
+                min_size=1,
+                max_size=connections,
+                command_timeout=command_timeout,
+                # A write is acknowledged when it is on disk, whatever the server's default says.
+                server_settings={"synchronous_commit": "on", "application_name": "privacy-engine", "jit": "off"},
+            )
+        )
+        store = cls(pool, command_timeout)
+        await store.tails({})
+        async with store._tenant(""):
+            pass
+        return store
+
+    async def close(self) -> None:
+        """Closes the pool, waiting for statements under way."""
+        await self._pool.close()
+
+    def now(self) -> datetime:
+        """Database time. See `LedgerStore.now`."""
+        if self._clock is None:
+            raise StoreUnavailableError("the database's clock has not been read yet")
+        sampled, at = self._clock
+        return sampled + timedelta(seconds=time.monotonic() - at)
+
+    async def append(self, entries: Sequence[Entry]) -> None:
+        """One statement, one transaction, one round trip. See `LedgerStore.append`."""
+        charges = [entry.charge for entry in entries]
+        columns = (
+            [entry.tenant_id for entry in entries],
+            [entry.seq for entry in entries],
+            [entry.kind.value for entry in entries],
+            [entry.allocation_id for entry in entries],
+            [entry.job_id for entry in entries],
+            [entry.idempotency_key for entry in entries],
+            [None if charge is None else decimal_text(charge.epsilon) for charge in charges],
+            [None if charge is None else decimal_text(charge.delta) for charge in charges],
+            [entry.body for entry in entries],
+            [entry.prev_hash for entry in entries],
+            [entry.hash for entry in entries],
+        )
+        self._set_clock(await _translated(self._pool.fetchval(SQL["append"], *columns)))
+
+    async def tails(self, wanted: Mapping[str, Collection[str]]) -> dict[str, Tail]:
+        """One statement for all tenants and keys. See `LedgerStore.tails`."""
+        pairs = [(tenant, key) for tenant, keys in wanted.items() for key in keys]
+        rows = await _translated(
+            self._pool.fetch(SQL["tails"], list(wanted), [tenant for tenant, _ in pairs], [key for _, key in pairs])
+        )
+        heads: dict[str, Entry] = {}
+        found: dict[str, dict[str, Entry]] = {tenant: {} for tenant in wanted}
+        for tenant, key, body, read_at in rows:
+            self._set_clock(read_at)
+            if key is None:
+                heads[tenant] = entry_from_body(body)
+            else:
+                found[tenant][key] = entry_from_body(body)
+        return {tenant: Tail(heads.get(tenant), found[tenant]) for tenant in wanted}
+
+    async def allocation(self, tenant_id: str, allocation_id: str) -> list[Entry]:
+        """See `LedgerStore.allocation`."""
+        try:
+            UUID(allocation_id)
+        except ValueError:
+            return []
+        return await self._entries(tenant_id, "allocation", allocation_id)
+
+    async def job(self, tenant_id: str, job_id: str, limit: int = 1000) -> list[Entry]:
+        """See `LedgerStore.job`."""
+        return await self._entries(tenant_id, "job", job_id, limit)
+
+    async def history(self, tenant_id: str, after: int = 0, limit: int = 1000) -> list[Entry]:
+        """See `LedgerStore.history`."""
+        return await self._entries(tenant_id, "history", after, limit)
+
+    async def store_release(self, tenant_id: str, allocation_id: str, ciphertext: bytes) -> bytes:
+        """Keeps an encrypted release, unless the allocation has one already.
+
+        Returns:
+            The ciphertext that is stored now: the given one, or the earlier one.
+        """
+        async with self._tenant(tenant_id) as connection:
+            await _translated(connection.execute(SQL["store_release"], tenant_id, allocation_id, ciphertext))
+            return bytes(await _translated(connection.fetchval(SQL["release"], tenant_id, allocation_id)))
+
+    async def release(self, tenant_id: str, allocation_id: str) -> bytes | None:
+        """The stored ciphertext of an allocation's release, if there is one."""
+        async with self._tenant(tenant_id) as connection:
+            stored = await _translated(connection.fetchval(SQL["release"], tenant_id, allocation_id))
+            return None if stored is None else bytes(stored)
+
+    async def store_plan(self, tenant_id: str, plan_id: str, body: str) -> None:
+        """Keeps a priced plan under a new id."""
+        async with self._tenant(tenant_id) as connection:
+            await _translated(connection.execute(SQL["store_plan"], tenant_id, plan_id, body))
+
+    async def plan(self, tenant_id: str, plan_id: str) -> str | None:
+        """The body of a stored plan, if the tenant has one of that id."""
+        async with self._tenant(tenant_id) as connection:
+            return await _translated(connection.fetchval(SQL["plan"], tenant_id, plan_id))
+
+    async def _entries(self, tenant_id: str, query: str, *arguments: Any) -> list[Entry]:  # noqa: ANN401
+        async with self._tenant(tenant_id) as connection:
+            rows = await _translated(connection.fetch(SQL[query], tenant_id, *arguments))
+        return [entry_from_body(row["body"]) for row in rows]
+
+    @asynccontextmanager
+    async def _tenant(self, tenant_id: str) -> AsyncIterator[asyncpg.Connection]:
+        """A transaction that sees this tenant's rows and no others."""
+        connection = await _translated(self._pool.acquire(timeout=self._timeout))
+        try:
+            async with connection.transaction():
+                row = await _translated(connection.fetchrow(SQL["enter_tenant"], [tenant_id]))
+                self._set_clock(row[1])
+                yield connection
+        finally:
+            await self._pool.release(connection)
+
+    def _set_clock(self, read: datetime) -> None:
+        self._clock = (read.astimezone(UTC), time.monotonic())
+
+
+async def _translated(awaitable: Awaitable[T]) -> T:
+    """Turns the driver's errors into the store's two."""
+    try:
+        return await awaitable
+    except asyncpg.IntegrityConstraintViolationError as error:
+        raise ConflictError(f"{error.constraint_name}: {error}") from error
+    except (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+        raise StoreUnavailableError(str(error) or type(error).__name__) from error
+    except (asyncpg.OperatorInterventionError, asyncpg.InsufficientResourcesError) as error:
+        raise StoreUnavailableError(str(error)) from error

@@ -1,0 +1,173 @@
+"""The ledger's side of a proof: what an entry's body says, that its hash is right, how entries follow each other."""
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import pairwise
+
+import rfc8785
+
+from proofs.certificate import ChainEntry, MalformedError, checked_decimal, parse_json, quoted
+from proofs.checker.kernel import NO_LOSS, Loss
+
+OPENINGS = ("consumed", "held")
+_KINDS = (*OPENINGS, "committed", "voided", "budget_set")
+_EVENTS = {
+    "claim": {"epsilon", "delta"},
+    "laplace": {"scale", "sensitivity"},
+    "gaussian": {"sigma", "sensitivity"},
+}
+_MEMBERS = frozenset(
+    "v tenant_id seq kind at budget spent charge event operations period_start allocation_id job_id source_engine "
+    "idempotency_key request_hash details actor prev_hash".split()
+)
+_GENESIS = "0" * 64
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """What the checker reads in an entry's body.
+
+    Attributes:
+        tenant_id: Whose history.
+        seq: Position.
+        kind: One of `_KINDS`.
+        job_id: The job, None for entries of no job.
+        allocation_id: The allocation, None for entries of none.
+        budget: The cap after the entry.
+        spent: The sum of charges after the entry.
+        charge: What an opening added or a void took out; `NO_LOSS` otherwise.
+        event: Kind and numbers of the event of an opening, None otherwise.
+        operations: The number of allocations after the entry.
+        prev_hash: Hash of the entry before, hexadecimal.
+        hash: Hash of this entry, hexadecimal, as computed here.
+    """
+
+    tenant_id: str
+    seq: int
+    kind: str
+    job_id: str | None
+    allocation_id: str | None
+    budget: Loss
+    spent: Loss
+    charge: Loss
+    event: Mapping[str, str] | None
+    operations: int
+    prev_hash: str
+    hash: str
+
+    def moved(self) -> tuple[Loss, int]:
+        """What the entry added to the spent sum, and to the number of allocations."""
+        if self.kind in OPENINGS:
+            return self.charge, 1
+        if self.kind == "voided":
+            return NO_LOSS.minus(self.charge), -1
+        return NO_LOSS, 0
+
+
+def read_body(entry: ChainEntry) -> Body:
+    """The body of an entry, once its hash and its canonical form (RFC 8785) are checked.
+
+    Raises:
+        MalformedError: If the hash is wrong, the text is not canonical, or the body is not that of a version 1 entry.
+    """
+    computed = hashlib.sha256(entry.body.encode()).hexdigest()
+    if computed != entry.hash:
+        raise MalformedError("the hash is not that of the body")
+    data = parse_json(entry.body)
+    if not isinstance(data, dict) or data.keys() != _MEMBERS:
+        raise MalformedError("the body does not have the members of a ledger entry")
+    try:
+        canonical = rfc8785.dumps(data)
+    except ValueError:
+        raise MalformedError("the body has no canonical form") from None
+    if canonical != entry.body.encode():
+        raise MalformedError("the body is not in canonical form")
+    if data["v"] != 1 or type(data["v"]) is not int:
+        raise MalformedError(f"the body is of version {quoted(data['v'])}, this checker knows version 1")
+    kind = data["kind"]
+    if kind not in _KINDS:
+        raise MalformedError(f"the body's kind {quoted(kind)} is not known")
+    if data["seq"] != entry.seq or type(data["seq"]) is not int:
+        raise MalformedError(f"the body stands at position {quoted(data['seq'])}, the document says {entry.seq}")
+    if not isinstance(data["tenant_id"], str):
+        raise MalformedError("the body's tenant_id is not text")
+    for name in ("job_id", "allocation_id"):
+        if not isinstance(data[name], str | None):
+            raise MalformedError(f"the body's {name} is not text")
+    if type(data["operations"]) is not int:
+        raise MalformedError("the body's operations is not a whole number")
+    if not isinstance(data["prev_hash"], str):
+        raise MalformedError("the body's prev_hash is not text")
+    moves = kind in OPENINGS or kind == "voided"
+    if (data["charge"] is not None) != moves or (data["event"] is not None) != (kind in OPENINGS):
+        raise MalformedError(f"the body's charge and event are not those of a {kind} entry")
+    return Body(
+        tenant_id=data["tenant_id"],
+        seq=entry.seq,
+        kind=kind,
+        job_id=data["job_id"],
+        allocation_id=data["allocation_id"],
+        budget=_loss(data["budget"], "budget"),
+        spent=_loss(data["spent"], "spent"),
+        charge=_loss(data["charge"], "charge") if moves else NO_LOSS,
+        event=_event(data["event"]) if kind in OPENINGS else None,
+        operations=data["operations"],
+        prev_hash=data["prev_hash"],
+        hash=computed,
+    )
+
+
+def check_links(bodies: Sequence[Body]) -> Iterator[str]:
+    """Whether entries, in order of position, follow from each other where they are neighbours.
+
+    Entries that are not neighbours cannot be linked without those between them, and are not faulted for it.
+    """
+    for body in bodies:
+        if body.seq == 1 and body.prev_hash != _GENESIS:
+            yield "position 1: the first entry must have 32 zero bytes as its previous hash"
+        if body.seq == 1 and body.spent != body.moved()[0]:
+            yield "position 1: the history does not start from a balance of 0"
+    for earlier, later in pairwise(bodies):
+        here = f"position {later.seq}"
+        if later.seq == earlier.seq:
+            yield f"{here}: stands in the document twice"
+        if later.seq != earlier.seq + 1:
+            continue
+        loss, count = later.moved()
+        if later.prev_hash != earlier.hash:
+            yield f"{here}: its previous hash is not the hash of position {earlier.seq}"
+        if later.spent != earlier.spent.plus(loss):
+            yield f"{here}: the balance does not follow from that of position {earlier.seq}"
+        if later.operations != earlier.operations + count:
+            yield f"{here}: the number of allocations does not follow from that of position {earlier.seq}"
+        if later.budget != earlier.budget and later.kind != "budget_set":
+            yield f"{here}: the cap differs from that of position {earlier.seq}, though no budget was set"
+
+
+def linked(bodies: Sequence[Body]) -> int:
+    """How many entries have the one before them in the document, or are the first of the history."""
+    return sum(body.seq == 1 for body in bodies) + sum(b.seq == a.seq + 1 for a, b in pairwise(bodies))
+
+
+def _loss(data: object, name: str) -> Loss:
+    if not isinstance(data, dict) or data.keys() != {"basic"}:
+        raise MalformedError(f"the body's {name} does not stand under the basic filter alone")
+    basic = data["basic"]
+    if not isinstance(basic, dict) or basic.keys() != {"epsilon", "delta"}:
+        raise MalformedError(f"the body's {name} is not an epsilon and a delta")
+    epsilon, delta = (checked_decimal(basic[part], f"the body's {name}.{part}") for part in ("epsilon", "delta"))
+    return Loss(Fraction(epsilon), Fraction(delta))
+
+
+def _event(data: object) -> Mapping[str, str]:
+    if not isinstance(data, dict):
+        raise MalformedError("the body's event is not an object")
+    kind = data.get("kind")
+    if not isinstance(kind, str) or kind not in _EVENTS or data.keys() != _EVENTS[kind] | {"kind", "version"}:
+        raise MalformedError("the body's event is none that this checker knows")
+    if data["version"] != 1 or type(data["version"]) is not int:
+        raise MalformedError("the body's event is of a version that this checker does not know")
+    numbers = {name: checked_decimal(data[name], f"the body's event.{name}") for name in _EVENTS[kind]}
+    return {"kind": kind, **numbers}

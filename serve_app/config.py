@@ -1,0 +1,55 @@
+"""Settings, from the environment (prefix ``AUMOS_PRIVACY_``), checked when they are read."""
+
+from decimal import Decimal
+from pathlib import Path
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from accounting.admission import Limits
+from accounting.values import PrivacyLoss
+
+
+class Settings(BaseSettings):
+    """What an operator can choose; each field is an environment variable, as in ``AUMOS_PRIVACY_DEFAULT_EPSILON=5``."""
+
+    model_config = SettingsConfigDict(env_prefix="AUMOS_PRIVACY_", extra="ignore")
+
+    home: Path = Field(Path("~/.privacy-engine"), description="Data folder: keys, the embedded database, logs.")
+    host: str = Field("127.0.0.1", description="Name by which clients reach the service, for printed addresses.")
+    port: int = Field(8000, ge=1, le=65535, description="Port of the HTTP interface.")
+    database_url: SecretStr | None = Field(None, description="Postgres; absent, an embedded one in the data folder.")
+    database_service_url: SecretStr | None = Field(
+        None, description="Postgres as a member of prv_service, where DATABASE_URL may not create roles."
+    )
+    budget_replicas: int = Field(1, ge=1, le=64, description="Processes that own budgets.")
+
+    default_epsilon: Decimal = Field(Decimal(10), gt=0, description="Epsilon of a budget opened by default.")
+    default_delta: Decimal = Field(Decimal("1e-5"), ge=0, lt=1, description="Delta of a budget opened by default.")
+    open_default_budget: bool = Field(True, description="Whether a tenant's first request opens a budget.")
+    max_operation_epsilon: Decimal = Field(Decimal(2), gt=0, description="Largest epsilon of one operation.")
+    healthcare_max_epsilon: Decimal = Field(Decimal("0.5"), gt=0, description="The same for the healthcare engine.")
+
+    token_issuer: str = Field("privacy-engine", description="`iss` that tokens must carry.")
+    token_audience: str = Field("privacy-engine", description="`aud` that tokens must carry.")
+    token_leeway_seconds: int = Field(10, ge=0, le=120, description="Clock skew allowed in tokens.")
+
+    noop_route: bool = Field(False, description="Serve the benchmark's no-op route.")
+
+    @property
+    def folder(self) -> Path:
+        """The data folder, absolute."""
+        return self.home.expanduser().absolute()
+
+    @property
+    def base_url(self) -> str:
+        """Where the service answers."""
+        return f"http://{self.host}:{self.port}"
+
+    def limits(self) -> Limits:
+        """The per-operation limits."""
+        return Limits(self.max_operation_epsilon, {"healthcare": self.healthcare_max_epsilon})
+
+    def default_budget(self) -> PrivacyLoss | None:
+        """What a tenant without a budget is given at its first request, if anything."""
+        return PrivacyLoss(self.default_epsilon, self.default_delta) if self.open_default_budget else None

@@ -1,0 +1,144 @@
+"""From an allocate body to the command it means. What a caller can get wrong is refused here, before the budget."""
+
+from decimal import Decimal
+
+from accounting.admission import Allocate
+from accounting.charges import price
+from accounting.events import ClaimEvent, Event, event_from_wire, event_to_wire
+from accounting.ledger.canonical import canonical_json, sha256
+from accounting.values import ZERO, InvalidValueError, checked_delta, decimal_text
+from serve_app.auth.principal import SPENDERS, Principal
+from serve_app.identifiers import NAME_RULE, TEXT_RULE, valid_name, valid_text
+from serve_app.problems import Code, Problem, invalid
+from serve_app.schemas import AllocateBody, ConflictingSpellingsError, EventBody, one_of
+
+MAX_TEXT = 2_000
+DEFAULT_TTL_SECONDS = 3_600
+MAX_TTL_SECONDS = 30 * 86_400
+_SERVICES = {f"aumos-{name}-engine": name for name in ("tabular", "text", "image", "audio", "video", "healthcare")}
+
+
+def allocate_command(
+    body: AllocateBody, principal: Principal, header_key: str | None = None, service_name: str | None = None
+) -> Allocate:
+    """The command that a body means.
+
+    Args:
+        body: The decoded body.
+        principal: Who asks.
+        header_key: The header ``Idempotency-Key``, if sent.
+        service_name: The header ``X-Service-Name``, if sent.
+
+    Raises:
+        Problem: For whatever is wrong, with the field.
+    """
+    principal.require(SPENDERS)
+    if body.tenant_id is not None and not valid_name(body.tenant_id):
+        raise invalid("tenant_id", NAME_RULE)
+    tenant_id = principal.tenant(body.tenant_id, engine_call=True)
+    if not valid_text(body.job_id):
+        raise invalid("job_id", TEXT_RULE)
+    try:
+        event, delta = _event(body)
+        charge = price(event, delta)
+        purpose = one_of(purpose=body.purpose, query_description=body.query_description)
+    except ConflictingSpellingsError as error:
+        raise invalid(error.names[0], str(error)) from None
+    except InvalidValueError as error:
+        raise invalid(error.field, error.reason) from None
+    engine = source_engine(body.source_engine, principal, service_name)
+    details = _details(body, purpose)
+    ttl = _ttl(body)
+    request = {
+        "operation": "allocate",
+        "job_id": body.job_id,
+        "event": event_to_wire(event),
+        "delta": decimal_text(delta),
+        "source_engine": engine,
+        "details": details,
+        "ttl_seconds": ttl,
+        "input_digest": body.input_digest,
+    }
+    return Allocate(
+        tenant_id=tenant_id,
+        job_id=body.job_id,
+        event=event,
+        charge=charge,
+        key=idempotency_key(header_key, body.operation_id, body.job_id),
+        request_hash=sha256(canonical_json(request)).hex(),
+        source_engine=engine,
+        actor=principal.subject,
+        details=details,
+        ttl_seconds=ttl,
+    )
+
+
+def idempotency_key(header_key: str | None, operation_id: str | None, job_id: str) -> str:
+    """The key of a request: the header, else the body's operation_id, else the job."""
+    if header_key is not None and not valid_text(header_key):
+        raise invalid("Idempotency-Key", TEXT_RULE)
+    if operation_id is not None and not valid_text(operation_id):
+        raise invalid("operation_id", TEXT_RULE)
+    return header_key or operation_id or job_id
+
+
+def source_engine(stated: str | None, principal: Principal, service_name: str | None) -> str | None:
+    """The engine that asks: the token's, which nobody may contradict; else the body's; else the header's."""
+    named = stated or _SERVICES.get((service_name or "").strip().lower())
+    if principal.engine is not None:
+        if stated is not None and stated != principal.engine:
+            raise Problem(Code.FORBIDDEN, "The token belongs to another engine than source_engine names.")
+        return principal.engine
+    return named
+
+
+def _event(body: AllocateBody) -> tuple[Event, Decimal]:
+    epsilon = one_of(
+        epsilon=body.epsilon, epsilon_requested=body.epsilon_requested, requested_epsilon=body.requested_epsilon
+    )
+    delta = one_of(delta=body.delta, delta_requested=body.delta_requested, requested_delta=body.requested_delta)
+    if body.event is not None:
+        if epsilon is not None:
+            raise InvalidValueError("epsilon", "is computed from the event; leave it out, or leave out the event")
+        return event_from_wire(_event_wire(body.event)), checked_delta(delta or ZERO)
+    if epsilon is None:
+        raise InvalidValueError("epsilon", "is missing: state epsilon (and delta), or describe an event")
+    return ClaimEvent(epsilon, delta if delta is not None else ZERO), ZERO
+
+
+def _event_wire(event: EventBody) -> dict[str, object]:
+    numbers = {
+        "epsilon": event.epsilon,
+        "delta": event.delta,
+        "scale": event.scale,
+        "sigma": event.sigma,
+        "sensitivity": event.sensitivity,
+    }
+    return {"kind": event.kind, "version": event.version} | {k: v for k, v in numbers.items() if v is not None}
+
+
+def _details(body: AllocateBody, purpose: str | None) -> dict[str, str | int]:
+    details: dict[str, str | int] = {}
+    for name, value in (
+        ("purpose", purpose),
+        ("mechanism", body.mechanism),
+        ("composition_type", body.composition_type),
+        ("dataset_id", body.dataset_id),
+        ("partition", body.partition),
+    ):
+        if value is not None:
+            if len(value) > MAX_TEXT or "\x00" in value:
+                raise invalid(name, f"must be at most {MAX_TEXT} characters, without NUL")
+            details[name] = value
+    return details
+
+
+def _ttl(body: AllocateBody) -> int | None:
+    if body.mode == "consume":
+        if body.ttl_seconds is not None:
+            raise invalid("ttl_seconds", "belongs to mode 'reserve'")
+        return None
+    ttl = body.ttl_seconds if body.ttl_seconds is not None else DEFAULT_TTL_SECONDS
+    if not 1 <= ttl <= MAX_TTL_SECONDS:
+        raise invalid("ttl_seconds", f"must be from 1 to {MAX_TTL_SECONDS}")
+    return ttl

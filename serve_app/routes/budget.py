@@ -1,0 +1,174 @@
+"""The budget's HTTP app: the hot routes, and FastAPI for everything else."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from decimal import Decimal
+from typing import Annotated, Any
+
+from fastapi import Depends, FastAPI
+from fastapi.responses import JSONResponse
+from starlette.requests import Request
+from starlette.responses import Response
+
+from accounting.admission import ACCEPTED, Outcome, SetBudget, Verdict
+from accounting.ledger.entry import Entry, EntryKind
+from accounting.ledger.store import LedgerStore, StoreUnavailableError
+from accounting.values import InvalidValueError, PrivacyLoss, checked_delta, checked_epsilon
+from deployments.budget.owner import BudgetOwner, OverloadedError, OwnerSettings
+from serve_app.auth.principal import ADMINS, READERS, SPENDERS, Principal
+from serve_app.auth.tokens import TokenVerifier
+from serve_app.config import Settings
+from serve_app.identifiers import NAME_RULE, valid_name
+from serve_app.problems import Code, Problem, invalid, problem_response, unavailable
+from serve_app.requests import body_of, described
+from serve_app.routes.access import principal_by
+from serve_app.routes.answers import allocation_answer, budget_answer, refusal, status_answer
+from serve_app.routes.hot import hot_routes
+from serve_app.schemas import BudgetBody, ConflictingSpellingsError, ConsumeBody, SettleBody, one_of
+from serve_app.service import new_app
+
+OpenStore = Callable[[], AbstractAsyncContextManager[LedgerStore]]
+
+
+def create_budget_app(settings: Settings, verifier: TokenVerifier, open_store: OpenStore) -> FastAPI:
+    """The app that owns budgets.
+
+    Args:
+        settings: The operator's.
+        verifier: Of tokens.
+        open_store: Opens the ledger for the time that the app runs.
+    """
+    owners: list[BudgetOwner] = []
+    stores: list[LedgerStore] = []
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        async with open_store() as store:
+            owner = BudgetOwner(store, OwnerSettings(settings.limits(), settings.default_budget()))
+            owner.start()
+            owners.append(owner)
+            stores.append(store)
+            try:
+                yield
+            finally:
+                await owner.stop()
+
+    app = new_app("Privacy budgets", lifespan)
+    app.router.routes.extend(hot_routes(verifier, lambda: owners[-1], noop=settings.noop_route))
+    principal_dependency = principal_by(verifier)
+    Asking = Annotated[Principal, Depends(principal_dependency)]  # noqa: N806 - a type
+
+    @app.exception_handler(StoreUnavailableError)
+    async def on_unavailable(_: Request, error: StoreUnavailableError) -> Response:
+        return problem_response(unavailable(f"The ledger did not answer: {error}"))
+
+    @app.exception_handler(OverloadedError)
+    async def on_overload(_: Request, __: OverloadedError) -> Response:
+        return problem_response(unavailable("Too many requests are waiting; nothing was changed"))
+
+    async def head_of(principal: Principal, tenant_id: str) -> Entry:
+        principal.require(READERS)
+        head = await owners[-1].balance(principal.tenant(_named(tenant_id), engine_call=True), principal.subject)
+        if head is None:
+            raise Problem(Code.UNKNOWN_TENANT, "An administrator has to create this tenant's budget first.")
+        return head
+
+    async def settle(
+        principal: Principal, tenant: str | None, allocation_id: str, kind: EntryKind
+    ) -> tuple[Verdict, Entry]:
+        principal.require(SPENDERS)
+        tenant_id = principal.tenant(None if tenant is None else _named(tenant), engine_call=True)
+        verdict = await owners[-1].settle(tenant_id, allocation_id, kind, principal.subject)
+        if verdict.outcome not in ACCEPTED or verdict.answer is None:
+            raise refusal(verdict)
+        opening = (await stores[-1].allocation(tenant_id, allocation_id))[0]
+        return verdict, opening
+
+    @app.put("/{tenant_id}", summary="Create or raise a budget", openapi_extra=described(BudgetBody))
+    async def put_budget(
+        tenant_id: str, asking: Asking, body: Annotated[BudgetBody, Depends(body_of(BudgetBody))]
+    ) -> dict[str, Any]:
+        asking.require(ADMINS)
+        tenant = asking.tenant(_named(tenant_id))
+        verdict = await owners[-1].submit(SetBudget(tenant, _budget(body), asking.subject))
+        if verdict.outcome not in ACCEPTED or verdict.answer is None:
+            raise refusal(verdict)
+        return budget_answer(verdict.answer)
+
+    @app.get("/status/{tenant_id}", summary="The short form of a tenant's budget")
+    async def budget_status(tenant_id: str, asking: Asking) -> dict[str, Any]:
+        return status_answer(await head_of(asking, tenant_id))
+
+    @app.get("/{tenant_id}", summary="Caps, spent and remaining under each member filter")
+    async def get_budget(tenant_id: str, asking: Asking) -> dict[str, Any]:
+        return budget_answer(await head_of(asking, tenant_id))
+
+    @app.post(
+        "/consume", summary="Commit a hold, or confirm what is spent already", openapi_extra=described(ConsumeBody)
+    )
+    async def consume(asking: Asking, body: Annotated[ConsumeBody, Depends(body_of(ConsumeBody))]) -> JSONResponse:
+        verdict, opening = await settle(asking, body.tenant_id, body.allocation_id, EntryKind.COMMITTED)
+        _check_actual(body.actual_epsilon_spent, opening)
+        return _settled(verdict, opening)
+
+    @app.post("/allocations/{allocation_id}/commit", summary="Commit a hold", openapi_extra=described(SettleBody))
+    async def commit(
+        allocation_id: str, asking: Asking, body: Annotated[SettleBody, Depends(body_of(SettleBody, optional=True))]
+    ) -> JSONResponse:
+        return _settled(*await settle(asking, body.tenant_id, allocation_id, EntryKind.COMMITTED))
+
+    @app.post(
+        "/allocations/{allocation_id}/void",
+        summary="Take back a hold, stating that no data was read",
+        openapi_extra=described(SettleBody),
+    )
+    async def void(
+        allocation_id: str, asking: Asking, body: Annotated[SettleBody, Depends(body_of(SettleBody, optional=True))]
+    ) -> JSONResponse:
+        return _settled(*await settle(asking, body.tenant_id, allocation_id, EntryKind.VOIDED))
+
+    return app
+
+
+def _named(tenant_id: str) -> str:
+    if not valid_name(tenant_id):
+        raise invalid("tenant_id", NAME_RULE)
+    return tenant_id
+
+
+def _budget(body: BudgetBody) -> PrivacyLoss:
+    try:
+        epsilon = one_of(epsilon=body.epsilon, total_epsilon=body.total_epsilon)
+        delta = one_of(delta=body.delta, total_delta=body.total_delta)
+        if epsilon is None:
+            raise InvalidValueError("epsilon", "is missing")
+        return PrivacyLoss(checked_epsilon(epsilon), checked_delta(delta if delta is not None else Decimal(0)))
+    except ConflictingSpellingsError as error:
+        raise invalid(error.names[0], str(error)) from None
+    except InvalidValueError as error:
+        raise invalid(error.field, error.reason) from None
+
+
+def _check_actual(actual: Decimal | None, opening: Entry) -> None:
+    """An engine may say what it spent; the charge stays what was admitted, so more than that is an error of its own."""
+    if actual is None or opening.charge is None:
+        return
+    try:
+        checked_epsilon(actual, "actual_epsilon_spent")
+    except InvalidValueError as error:
+        raise invalid(error.field, error.reason) from None
+    if actual > opening.charge.epsilon:
+        raise invalid("actual_epsilon_spent", "is more than was allocated; allocate the difference as well")
+
+
+def _settled(verdict: Verdict, opening: Entry) -> JSONResponse:
+    """The allocation as it was admitted, with its state and the budget as they are now."""
+    import msgspec
+
+    answer = msgspec.to_builtins(allocation_answer(opening))
+    if verdict.answer is not None and verdict.answer is not opening:
+        now = msgspec.to_builtins(allocation_answer(verdict.answer))
+        answer |= {name: now[name] for name in now if name not in ("exact", "source_engine", "ledger_seq")}
+        answer["allocated_epsilon"] = answer["epsilon_allocated"] = float(opening.charge.epsilon)  # type: ignore[union-attr]
+    headers = {"Idempotency-Replayed": "true"} if verdict.outcome is Outcome.REPLAYED else {}
+    return JSONResponse(answer, headers=headers)

@@ -1,0 +1,164 @@
+"""The hot path: allocate and allocate:batch as plain ASGI endpoints, without FastAPI's machinery around them.
+
+FastAPI's dependency resolution and validation cost more than the whole decision; see docs/decisions/0003.
+"""
+
+import json
+from collections.abc import Awaitable, Callable
+
+import msgspec
+import structlog
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from accounting.admission import Allocate, Outcome, Verdict
+from accounting.ledger.store import StoreUnavailableError
+from deployments.budget.owner import BudgetOwner, OverloadedError
+from serve_app.auth.principal import Principal
+from serve_app.auth.tokens import TokenVerifier
+from serve_app.problems import Code, Problem, invalid, problem_response, unavailable
+from serve_app.requests import MAX_BODY, MAX_BULK_BODY, decode, read_asgi_body
+from serve_app.routes.allocation_request import allocate_command
+from serve_app.routes.answers import allocation_answer, refusal
+from serve_app.schemas import AllocateBatchBody, AllocateBody
+
+log = structlog.get_logger()
+
+MAX_BATCH = 1_000
+_JSON = (b"content-type", b"application/json")
+_REPLAYED = (b"idempotency-replayed", b"true")
+_encode = msgspec.json.Encoder().encode
+_allocate_decoder = msgspec.json.Decoder(AllocateBody)
+_batch_decoder = msgspec.json.Decoder(AllocateBatchBody)
+
+Answer = tuple[bytes, bool]
+"""A JSON body, and whether it is a replay."""
+
+
+class Headers:
+    """The few headers that matter here, by name."""
+
+    __slots__ = ("_raw",)
+
+    def __init__(self, scope: Scope) -> None:
+        self._raw: dict[bytes, bytes] = dict(scope["headers"])
+
+    def get(self, name: bytes) -> str | None:
+        """The header's text, if it was sent."""
+        value = self._raw.get(name)
+        return None if value is None else value.decode("latin-1")
+
+
+class HotEndpoint:
+    """An ASGI app around one handler: authenticates, reads the body, answers, and turns problems into documents."""
+
+    def __init__(
+        self,
+        verifier: TokenVerifier,
+        limit: int,
+        handle: Callable[[Principal, Headers, bytes], Awaitable[Answer]],
+    ) -> None:
+        self._verifier = verifier
+        self._limit = limit
+        self._handle = handle
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = Headers(scope)
+        try:
+            principal = self._verifier.verify(headers.get(b"authorization"))
+            body = await read_asgi_body(receive, self._limit)
+            answer, replayed = await self._handle(principal, headers, body)
+        except Problem as problem:
+            await problem_response(problem, headers.get(b"accept") or "")(scope, receive, send)
+            return
+        except OverloadedError:
+            problem = unavailable("Too many requests are waiting; nothing was charged")
+            await problem_response(problem)(scope, receive, send)
+            return
+        except StoreUnavailableError as error:
+            await problem_response(unavailable(f"The ledger did not answer: {error}"))(scope, receive, send)
+            return
+        except Exception:
+            log.exception("unhandled_error", path=scope.get("path"))
+            problem = Problem(Code.INTERNAL, "Nothing was acknowledged. The service's log says more.")
+            await problem_response(problem)(scope, receive, send)
+            return
+        sent = [_JSON, (b"content-length", str(len(answer)).encode())]
+        if replayed:
+            sent.append(_REPLAYED)
+        await send({"type": "http.response.start", "status": 200, "headers": sent})
+        await send({"type": "http.response.body", "body": answer})
+
+
+def hot_routes(verifier: TokenVerifier, owner: Callable[[], BudgetOwner], *, noop: bool) -> list[Route]:
+    """The routes ``/allocate`` and ``/allocate:batch``, and for benchmarks ``/noop``.
+
+    Args:
+        verifier: Of tokens.
+        owner: Gives the replica's owner, which exists once the app has started.
+        noop: Whether to serve a route that does everything but decide and record.
+    """
+
+    async def allocate(principal: Principal, headers: Headers, body: bytes) -> Answer:
+        command = _command(principal, headers, decode(_allocate_decoder, body))
+        verdict = await owner().submit(command)
+        return _answered(verdict, command)
+
+    async def allocate_batch(principal: Principal, headers: Headers, body: bytes) -> Answer:
+        asked = decode(_batch_decoder, body).allocations
+        if not 1 <= len(asked) <= MAX_BATCH:
+            raise invalid("allocations", f"must be a list of 1 to {MAX_BATCH}")
+        waiting: list[Problem | tuple[Allocate, Awaitable[Verdict]]] = []
+        for index, item in enumerate(asked):
+            try:
+                command = _command(principal, headers, item, index)
+                waiting.append((command, owner().enqueue(command)))
+            except Problem as problem:
+                waiting.append(problem)
+            except OverloadedError:
+                waiting.append(unavailable("Too many requests are waiting; nothing was charged"))
+        return b'{"results":[' + b",".join([await _batch_item(item) for item in waiting]) + b"]}", False
+
+    async def do_nothing(principal: Principal, headers: Headers, body: bytes) -> Answer:
+        _command(principal, headers, decode(_allocate_decoder, body))
+        return b'{"status":"approved"}', False
+
+    routes = [
+        Route("/allocate", HotEndpoint(verifier, MAX_BODY, allocate), methods=["POST"]),
+        Route("/allocate:batch", HotEndpoint(verifier, MAX_BULK_BODY, allocate_batch), methods=["POST"]),
+    ]
+    if noop:
+        routes.append(Route("/noop", HotEndpoint(verifier, MAX_BODY, do_nothing), methods=["POST"]))
+    return routes
+
+
+def _command(principal: Principal, headers: Headers, body: AllocateBody, index: int | None = None) -> Allocate:
+    key = headers.get(b"idempotency-key")
+    if key is not None and index is not None:
+        key = f"{key}:{index}"
+    return allocate_command(body, principal, key, headers.get(b"x-service-name"))
+
+
+def _answered(verdict: Verdict, command: Allocate) -> Answer:
+    if verdict.outcome is Outcome.ADMITTED and verdict.answer is not None:
+        return _encode(allocation_answer(verdict.answer)), False
+    if verdict.outcome is Outcome.REPLAYED and verdict.answer is not None:
+        return _encode(allocation_answer(verdict.answer)), True
+    raise refusal(verdict, command.charge)
+
+
+async def _batch_item(item: Problem | tuple[Allocate, Awaitable[Verdict]]) -> bytes:
+    """One result of a batch: ``status_code`` beside what the single call would have answered."""
+    if isinstance(item, Problem):
+        problem = item
+    else:
+        command, verdict = item
+        try:
+            answer, replayed = _answered(await verdict, command)
+            flag = b"true" if replayed else b"false"
+            return b'{"status_code":200,"replayed":' + flag + b',"allocation":' + answer + b"}"
+        except Problem as refused:
+            problem = refused
+        except StoreUnavailableError as error:
+            problem = unavailable(f"The ledger did not answer: {error}")
+    return json.dumps({"status_code": problem.status, "replayed": False, "problem": problem.document()}).encode()

@@ -1,0 +1,192 @@
+"""The wire: what requests and answers of the budget and the mechanisms look like, in every spelling engines use.
+
+These are msgspec structs because msgspec reads a JSON number as the decimal text it was written as: 0.1 is one tenth.
+Unknown members are refused. Where a thing has several spellings, `one_of` gives the one that was used.
+
+This module imports nothing of the service, so that the client can share it.
+"""
+
+from decimal import Decimal
+from typing import Any, Literal, TypeVar
+
+import msgspec
+
+SourceEngine = Literal["tabular", "text", "image", "audio", "video", "healthcare"]
+CompositionType = Literal["sequential", "parallel", "advanced"]
+MechanismName = Literal["laplace", "gaussian", "exponential", "subsampled"]
+
+T = TypeVar("T")
+
+
+class ConflictingSpellingsError(ValueError):
+    """Two spellings of one member were given, with different values."""
+
+    def __init__(self, names: tuple[str, ...]) -> None:
+        super().__init__(f"{' and '.join(names)} are spellings of one thing; give one of them")
+        self.names = names
+
+
+def one_of(**spellings: T | None) -> T | None:
+    """The value that was given under one of several spellings; None if under none.
+
+    Raises:
+        ConflictingSpellingsError: If two spellings were given that disagree.
+    """
+    given = {name: value for name, value in spellings.items() if value is not None}
+    values = list(given.values())
+    if any(value != values[0] for value in values[1:]):
+        raise ConflictingSpellingsError(tuple(given))
+    return values[0] if values else None
+
+
+class EventBody(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """What will be done to the data: ``kind`` says which of the numbers belong to it."""
+
+    kind: str
+    version: int = 1
+    epsilon: Decimal | None = None
+    delta: Decimal | None = None
+    scale: Decimal | None = None
+    sigma: Decimal | None = None
+    sensitivity: Decimal | None = None
+
+
+class AllocateBody(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """A request to spend. Give epsilon (and delta), or an event (and, for a Gaussian, the delta to price it at)."""
+
+    job_id: str
+    tenant_id: str | None = None
+    source_engine: SourceEngine | None = None
+    epsilon: Decimal | None = None
+    epsilon_requested: Decimal | None = None
+    requested_epsilon: Decimal | None = None
+    delta: Decimal | None = None
+    delta_requested: Decimal | None = None
+    requested_delta: Decimal | None = None
+    event: EventBody | None = None
+    mechanism: MechanismName | None = None
+    composition_type: CompositionType | None = None
+    purpose: str | None = None
+    query_description: str | None = None
+    dataset_id: str | None = None
+    partition: str | None = None
+    mode: Literal["consume", "reserve"] = "consume"
+    ttl_seconds: int | None = None
+    operation_id: str | None = None
+    input_digest: str | None = None
+
+
+class AllocateBatchBody(msgspec.Struct, forbid_unknown_fields=True):
+    """Many requests to spend; each has its own outcome."""
+
+    allocations: list[AllocateBody]
+
+
+class ExactAmounts(msgspec.Struct):
+    """The same amounts as exact decimals, for those who must not round."""
+
+    allocated_epsilon: str
+    allocated_delta: str
+    total_epsilon: str
+    used_epsilon: str
+    remaining_epsilon: str
+    total_delta: str
+    used_delta: str
+    remaining_delta: str
+
+
+class AllocateAnswer(msgspec.Struct):
+    """An admitted allocation, and the budget right after it, in every spelling that engines read."""
+
+    allocation_id: str
+    job_id: str
+    tenant_id: str
+    status: str
+    allocation_status: str
+    state: str
+    allocated_epsilon: float
+    epsilon_allocated: float
+    delta_allocated: float
+    remaining_budget: float
+    budget_id: str
+    total_epsilon: float
+    used_epsilon: float
+    remaining_epsilon: float
+    total_delta: float
+    used_delta: float
+    remaining_delta: float
+    epsilon_utilization_pct: float
+    period_start: str
+    period_end: str | None
+    auto_renew: bool
+    source_engine: str | None
+    ledger_seq: int
+    ledger_hash: str
+    exact: ExactAmounts
+
+
+class ConsumeBody(msgspec.Struct, forbid_unknown_fields=True):
+    """Commits a hold, or confirms what is spent already."""
+
+    allocation_id: str
+    actual_epsilon_spent: Decimal | None = None
+    tenant_id: str | None = None
+
+
+class SettleBody(msgspec.Struct, forbid_unknown_fields=True):
+    """What a commit or void may say. A void states that no data was read."""
+
+    tenant_id: str | None = None
+    reason: str | None = None
+
+
+class BudgetBody(msgspec.Struct, forbid_unknown_fields=True):
+    """A budget to create or raise."""
+
+    epsilon: Decimal | None = None
+    total_epsilon: Decimal | None = None
+    delta: Decimal | None = None
+    total_delta: Decimal | None = None
+
+
+class ApplyBody(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """A statistic to release with noise."""
+
+    mechanism: MechanismName
+    epsilon: Decimal
+    sensitivity: Decimal
+    data: list[int | float] | int | float
+    delta: Decimal | None = None
+    job_id: str | None = None
+    tenant_id: str | None = None
+    source_engine: SourceEngine | None = None
+    data_type: str | None = None
+    composition_type: CompositionType | None = None
+    query_description: str | None = None
+    operation_id: str | None = None
+
+
+class PlanStepBody(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """One step of a plan."""
+
+    step_name: str
+    mechanism: MechanismName
+    epsilon: Decimal
+    delta: Decimal | None = None
+    sensitivity: Decimal | None = None
+    data_description: str | None = None
+
+
+class PlanBody(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """Steps to price before anything is spent."""
+
+    name: str
+    steps: list[PlanStepBody]
+    composition_method: Literal["basic", "sequential", "advanced", "renyi", "rdp"] | None = None
+    tenant_id: str | None = None
+
+
+def json_schema(*structs: type[msgspec.Struct]) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """JSON Schemas of the structs and the components they refer to, for the OpenAPI document."""
+    schemas, components = msgspec.json.schema_components(structs, ref_template="#/components/schemas/{name}")
+    return list(schemas), components

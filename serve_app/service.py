@@ -1,0 +1,60 @@
+"""What every deployment's app is made from, small enough to be sent to any replica."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+
+from fastapi import FastAPI
+
+from accounting.ledger.postgres import PostgresLedgerStore
+from serve_app.auth.keys import KeyRing
+from serve_app.auth.tokens import TokenVerifier
+from serve_app.config import Settings
+from serve_app.problems import install_problem_handlers
+
+VERSION = "0.1.0"
+PREFIX = "/api/v1/privacy"
+
+
+@dataclass(frozen=True)
+class Service:
+    """Settings and addresses that the apps need.
+
+    Attributes:
+        settings: The operator's.
+        database_url: Postgres, as the service's own role.
+    """
+
+    settings: Settings
+    database_url: str
+
+    def keys(self) -> KeyRing:
+        """The service's secrets, from the data folder."""
+        return KeyRing(self.settings.folder / "keys")
+
+    def verifier(self) -> TokenVerifier:
+        """Checks tokens signed with the service's token key."""
+        key = self.keys().token_key
+        settings = self.settings
+        return TokenVerifier(
+            {key.kid: key.private_key.public_key()},
+            settings.token_issuer,
+            settings.token_audience,
+            settings.token_leeway_seconds,
+        )
+
+    @asynccontextmanager
+    async def store(self, connections: int = 4) -> AsyncIterator[PostgresLedgerStore]:
+        """The ledger, for as long as an app runs."""
+        store = await PostgresLedgerStore.open(self.database_url, connections=connections)
+        try:
+            yield store
+        finally:
+            await store.close()
+
+
+def new_app(title: str, lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]] | None = None) -> FastAPI:
+    """A FastAPI app whose errors are problem documents. Its OpenAPI document is served by the front."""
+    app = FastAPI(title=title, version=VERSION, openapi_url=None, docs_url=None, redoc_url=None, lifespan=lifespan)
+    install_problem_handlers(app)
+    return app
