@@ -10,10 +10,11 @@ of an allocation, in order of precedence:
 5. `ADMITTED`.
 
 The tenant chooses each request after seeing earlier answers, so admission is a privacy filter: for basic composition,
-sum of epsilons and sum of deltas against caps fixed in advance (Rogers, Roth, Ullman and Vadhan 2016, Theorem 3.3 and
-the remark on pure sums; written out in `proofs/statements/filter.md`).
+sum of epsilons and sum of deltas against caps fixed in advance (Rogers, Roth, Ullman and Vadhan 2016; the proof is
+written out in `proofs/statements/filter.md`).
 """
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -145,7 +146,7 @@ class Verdict:
 
 
 def decide_allocation(
-    head: Entry, earlier: Entry | None, request: Allocate, limits: Limits, now: datetime, allocation_id: str
+    head: Entry, earlier: Entry | None, request: Allocate, limits: Limits, now: datetime
 ) -> Verdict:
     """Decides a request to spend.
 
@@ -155,7 +156,6 @@ def decide_allocation(
         request: The request.
         limits: Per-operation limits.
         now: Database time.
-        allocation_id: A fresh UUID, used if the request is admitted.
     """
     if earlier is not None:
         if earlier.request_hash != request.request_hash:
@@ -182,7 +182,7 @@ def decide_allocation(
         prev_hash=head.hash,
         charge=request.charge,
         event=request.event,
-        allocation_id=allocation_id,
+        allocation_id=allocation_id_of(request.tenant_id, request.key),
         job_id=request.job_id,
         source_engine=request.source_engine,
         idempotency_key=request.key,
@@ -191,6 +191,16 @@ def decide_allocation(
         actor=request.actor,
     )
     return Verdict(Outcome.ADMITTED, (entry,), entry)
+
+
+def allocation_id_of(tenant_id: str, key: str) -> str:
+    """The allocation's id: a UUID (RFC 9562, version 8) that follows from the tenant and the idempotency key.
+
+    A key stands for one allocation for ever, so its id needs no chance, and whoever holds the key knows the id even
+    if the answer was lost.
+    """
+    text = hashlib.sha256(f"{tenant_id}\x00{key}".encode()).hexdigest()
+    return f"{text[:8]}-{text[8:12]}-8{text[13:16]}-{'89ab'[int(text[16], 16) % 4]}{text[17:20]}-{text[20:32]}"
 
 
 def decide_budget(head: Entry | None, request: SetBudget, now: datetime) -> Verdict:

@@ -136,10 +136,12 @@ def decimal_text(value: Decimal) -> str:
     >>> decimal_text(Decimal("1E-7")), decimal_text(Decimal("2.50")), decimal_text(Decimal("-0"))
     ('0.0000001', '2.5', '0')
     """
-    text = format(value, "f")
-    if "." in text:
+    text = str(value)
+    if "E" in text:
+        text = format(value, "f")
+    if text[-1] == "0" and "." in text:
         text = text.rstrip("0").rstrip(".")
-    return "0" if text in ("-0", "") else text
+    return "0" if text == "-0" else text
 
 
 def round_up(value: Fraction, places: int = PRICE_PLACES) -> Decimal:

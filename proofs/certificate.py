@@ -12,7 +12,7 @@ numbers.
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -73,8 +73,8 @@ RULES: Mapping[str, Rule] = {
     "gaussian": Rule(
         ("sensitivity", "sigma", "rho", "order", "renyi", "epsilon", "delta"),
         "Gaussian noise of standard deviation {sigma} on each coordinate of a statistic of L2 sensitivity "
-        "{sensitivity} has rho = sensitivity^2 / (2 sigma^2) = {rho}, hence a Renyi divergence of {renyi} at order {order}, "
-        "hence is ({epsilon}, {delta})-differentially private. The sensitivity is the engine's statement.",
+        "{sensitivity} has rho = sensitivity^2 / (2 sigma^2) = {rho}, hence a Renyi divergence of {renyi} at order "
+        "{order}, hence is ({epsilon}, {delta})-differentially private. The sensitivity is the engine's statement.",
     ),
     "filter": Rule(
         (
@@ -88,7 +88,8 @@ RULES: Mapping[str, Rule] = {
             "cap_delta",
         ),
         "The tenant had spent ({before_epsilon}, {before_delta}); with this charge of ({charge_epsilon}, "
-        "{charge_delta}) it has spent ({after_epsilon}, {after_delta}), which is within its cap of ({cap_epsilon}, {cap_delta}).",
+        "{charge_delta}) it has spent ({after_epsilon}, {after_delta}), which is within its cap of "
+        "({cap_epsilon}, {cap_delta}).",
     ),
     "basic_composition": Rule(
         ("epsilon", "delta"),
@@ -97,7 +98,8 @@ RULES: Mapping[str, Rule] = {
     ),
 }
 LEAF_RULES = frozenset({"claim", "laplace", "gaussian"})
-"""The rules that price one event. They have no premises and are named after the event's kind."""
+"""The rules that price one event, named after its kind. They rest on no premises; ``filter`` rests on one of them,
+``basic_composition`` on any number of them."""
 
 
 class MalformedError(ValueError):
@@ -290,7 +292,7 @@ def parse_bundle(data: object) -> ProofBundle:
         neighbours=_chain(root["neighbours"], "neighbours"),
         epsilon=_decimal(total["epsilon"], "total.epsilon"),
         delta=_decimal(total["delta"], "total.delta"),
-        composition=_node(total["derivation"], "total.derivation", depth=2),
+        composition=_node(total["derivation"], "total.derivation", {"basic_composition"}),
         keys=tuple(_key(item, f"keys[{number}]") for number, item in enumerate(_array(root["keys"], "keys"))),
         software=_texts(root["software"], "software"),
         signature=_text(root["signature"], "signature"),
@@ -320,29 +322,29 @@ def _certificate(data: object, where: str) -> Certificate:
         epsilon=_decimal(claim["epsilon"], f"{where}.claim.epsilon"),
         delta=_decimal(claim["delta"], f"{where}.claim.delta"),
         guarantee=guarantee,
-        derivation=_node(item["derivation"], f"{where}.derivation", depth=2),
+        derivation=_node(item["derivation"], f"{where}.derivation", {"filter"}),
         entry=_chain_entry(item["entry"], f"{where}.entry"),
         later=_chain(item["later"], f"{where}.later"),
     )
 
 
-def _node(data: object, where: str, depth: int) -> Node:
-    if depth == 0:
-        _refuse(where, "is deeper than any derivation of this format")
+def _node(data: object, where: str, allowed: Collection[str]) -> Node:
     item = _object(data, where, "rule statement numbers premises")
-    rule = _text(item["rule"], f"{where}.rule")
-    if rule not in RULES:
-        _refuse(f"{where}.rule", f"must be one of {', '.join(sorted(RULES))}")
+    rule = item["rule"]
+    if not isinstance(rule, str) or rule not in allowed:
+        _refuse(f"{where}.rule", f"must be {' or '.join(sorted(allowed))}")
     numbers = _object(item["numbers"], f"{where}.numbers", " ".join(RULES[rule].numbers))
     for name, value in numbers.items():
         if not isinstance(value, str) or not _NUMBER.fullmatch(value):
             _refuse(f"{where}.numbers.{name}", "must be the text of a decimal or fraction that is not negative")
-    statement = _text(item["statement"], f"{where}.statement")
-    if statement != RULES[rule].statement(numbers):
+    if item["statement"] != RULES[rule].statement(numbers):
         _refuse(f"{where}.statement", "must say what the numbers say, in the words of the format")
     premises = _array(item["premises"], f"{where}.premises")
-    children = tuple(_node(child, f"{where}.premises[{at}]", depth - 1) for at, child in enumerate(premises))
-    return Node(rule, statement, numbers, children)
+    wanted = {"filter": 1, "basic_composition": len(premises)}.get(rule, 0)
+    if len(premises) != wanted:
+        _refuse(f"{where}.premises", f"must hold {wanted}, not {len(premises)}: so many the rule {rule} rests on")
+    children = tuple(_node(child, f"{where}.premises[{at}]", LEAF_RULES) for at, child in enumerate(premises))
+    return Node(rule, item["statement"], numbers, children)
 
 
 def _chain(data: object, where: str) -> tuple[ChainEntry, ...]:

@@ -5,6 +5,7 @@ The prover only writes down what the ledger decided and at which Renyi order a G
 """
 
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from fractions import Fraction
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -43,20 +44,21 @@ def prove_job(entries: Sequence[Entry], signer: SigningKey, neighbours: Sequence
         raise ValueError("there is nothing to prove: none of the entries opens an allocation")
     if len({(entry.tenant_id, entry.job_id) for entry in entries}) > 1:
         raise ValueError("the entries belong to more than one job or tenant")
-    opened = {entry.allocation_id for entry in openings}
+    later: dict[str | None, list[Entry]] = {entry.allocation_id: [] for entry in openings}
     for entry in entries:
-        if entry.allocation_id not in opened:
-            raise ValueError(f"the entry at position {entry.seq} has no opening entry before it")
+        if entry.allocation_id not in later:
+            raise ValueError(f"position {entry.seq}: the allocation's opening entry is missing")
+        if entry.kind not in OPENING_KINDS:
+            later[entry.allocation_id].append(entry)
     tenant_id, job_id = openings[0].tenant_id, openings[0].job_id
     if job_id is None:
         raise ValueError("the entries belong to no job")
 
-    certificates = [_certify(opening, entries) for opening in openings]
+    certificates = [_certify(opening, later[opening.allocation_id]) for opening in openings]
     standing = [certificate for certificate in certificates if certificate.standing == STANDS]
     total = NO_LOSS
-    for opening, certificate in zip(openings, certificates, strict=True):
-        if certificate.standing == STANDS:
-            total = total.plus(_charge_of(opening))
+    for certificate in standing:
+        total = total.plus(PrivacyLoss(Decimal(certificate.epsilon), Decimal(certificate.delta)))
     own = {entry.seq for entry in entries}
     bundle = ProofBundle(
         tenant_id=tenant_id,
@@ -73,11 +75,10 @@ def prove_job(entries: Sequence[Entry], signer: SigningKey, neighbours: Sequence
     return {**document, "signature": signer.sign(rfc8785.dumps(document), detached=True)}
 
 
-def _certify(opening: Entry, entries: Sequence[Entry]) -> Certificate:
+def _certify(opening: Entry, later: Sequence[Entry]) -> Certificate:
     if opening.allocation_id is None:
-        raise ValueError(f"the entry at position {opening.seq} opens an allocation without an id")
+        raise ValueError(f"position {opening.seq}: an allocation without an id is opened")
     charge = _charge_of(opening)
-    later = [entry for entry in entries if entry.allocation_id == opening.allocation_id and entry is not opening]
     voided = any(entry.kind is EntryKind.VOIDED for entry in later)
     balance = {
         **_numbers(opening.spent.minus(charge), "before_"),
@@ -108,9 +109,7 @@ def _pricing(opening: Entry, charge: PrivacyLoss) -> Node:
         case GaussianEvent(sigma=sigma, sensitivity=sensitivity) as event:
             price = gaussian_price(event, charge.delta)
             if charge.epsilon < price.epsilon:
-                message = (
-                    f"the ledger charged {charge.epsilon} at position {opening.seq}, the event costs {price.epsilon}"
-                )
+                message = f"position {opening.seq}: the ledger charged {charge.epsilon} for an event of {price.epsilon}"
                 raise ValueError(message)
             return node(
                 "gaussian",
@@ -124,12 +123,12 @@ def _pricing(opening: Entry, charge: PrivacyLoss) -> Node:
                 },
             )
         case None:
-            raise ValueError(f"the entry at position {opening.seq} opens an allocation without an event")
+            raise ValueError(f"position {opening.seq}: an allocation is opened without an event")
 
 
 def _charge_of(opening: Entry) -> PrivacyLoss:
     if opening.charge is None:
-        raise ValueError(f"the entry at position {opening.seq} opens an allocation without a charge")
+        raise ValueError(f"position {opening.seq}: an allocation is opened without a charge")
     return opening.charge
 
 

@@ -32,11 +32,14 @@ def one_of(**spellings: T | None) -> T | None:
     Raises:
         ConflictingSpellingsError: If two spellings were given that disagree.
     """
-    given = {name: value for name, value in spellings.items() if value is not None}
-    values = list(given.values())
-    if any(value != values[0] for value in values[1:]):
-        raise ConflictingSpellingsError(tuple(given))
-    return values[0] if values else None
+    found: T | None = None
+    for value in spellings.values():
+        if value is None:
+            continue
+        if found is not None and value != found:
+            raise ConflictingSpellingsError(tuple(name for name, given in spellings.items() if given is not None))
+        found = value
+    return found
 
 
 class EventBody(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import StrEnum
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 from accounting.events import Event, event_from_wire, event_to_wire
@@ -108,9 +108,9 @@ def entry_to_wire(entry: Entry) -> dict[str, Any]:
         "seq": entry.seq,
         "kind": entry.kind.value,
         "at": timestamp_text(entry.at),
-        "budget": {"basic": loss_to_wire(entry.budget)},
+        "budget": {"basic": _amounts(entry.budget)},
         "spent": {"basic": loss_to_wire(entry.spent)},
-        "charge": None if entry.charge is None else {"basic": loss_to_wire(entry.charge)},
+        "charge": None if entry.charge is None else {"basic": _amounts(entry.charge)},
         "event": None if entry.event is None else event_to_wire(entry.event),
         "operations": entry.operations,
         "period_start": timestamp_text(entry.period_start),
@@ -152,6 +152,12 @@ def entry_from_body(body: str) -> Entry:
     )
 
 
+@lru_cache(maxsize=4096)
+def _amounts(loss: PrivacyLoss) -> dict[str, str]:
+    # Caps and charges repeat from entry to entry. Callers must not change what they get.
+    return loss_to_wire(loss)
+
+
 def loss_to_wire(loss: PrivacyLoss) -> dict[str, str]:
     """Epsilon and delta as decimal strings."""
     return {"epsilon": decimal_text(loss.epsilon), "delta": decimal_text(loss.delta)}
@@ -161,6 +167,7 @@ def _loss_from_wire(data: Mapping[str, str]) -> PrivacyLoss:
     return PrivacyLoss(Decimal(data["epsilon"]), Decimal(data["delta"]))
 
 
+@lru_cache(maxsize=4096)
 def timestamp_text(moment: datetime) -> str:
     """A moment in UTC with microseconds, as ``2026-11-21T04:37:00.000000Z``."""
     return moment.astimezone(UTC).isoformat(timespec="microseconds")[:-6] + "Z"

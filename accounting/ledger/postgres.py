@@ -12,7 +12,6 @@ import asyncpg
 from accounting.ledger.entry import Entry, entry_from_body
 from accounting.ledger.store import ConflictError, StoreUnavailableError, Tail
 from accounting.storage.queries import queries
-from accounting.values import decimal_text
 
 SQL = queries("ledger")
 T = TypeVar("T")
@@ -67,21 +66,9 @@ class PostgresLedgerStore:
 
     async def append(self, entries: Sequence[Entry]) -> None:
         """One statement, one transaction, one round trip. See `LedgerStore.append`."""
-        charges = [entry.charge for entry in entries]
-        columns = (
-            [entry.tenant_id for entry in entries],
-            [entry.seq for entry in entries],
-            [entry.kind.value for entry in entries],
-            [entry.allocation_id for entry in entries],
-            [entry.job_id for entry in entries],
-            [entry.idempotency_key for entry in entries],
-            [None if charge is None else decimal_text(charge.epsilon) for charge in charges],
-            [None if charge is None else decimal_text(charge.delta) for charge in charges],
-            [entry.body for entry in entries],
-            [entry.prev_hash for entry in entries],
-            [entry.hash for entry in entries],
-        )
-        self._set_clock(await _translated(self._pool.fetchval(SQL["append"], *columns)))
+        tenants = list({entry.tenant_id for entry in entries})
+        bodies = [entry.body for entry in entries]
+        self._set_clock(await _translated(self._pool.fetchval(SQL["append"], tenants, bodies)))
 
     async def tails(self, wanted: Mapping[str, Collection[str]]) -> dict[str, Tail]:
         """One statement for all tenants and keys. See `LedgerStore.tails`."""

@@ -2,7 +2,8 @@
 
 Rules:
 
-1. One write is under way at a time. What arrives meanwhile goes into the next one (natural batching, no timers).
+1. One write is under way at a time in each lane, and a tenant stays in one lane. What arrives meanwhile goes into the
+   next one (natural batching, no timers). Several lanes keep this process busy while the database writes.
 2. An answer leaves after its entries are durable. Until then they exist only in that flush's own working copy.
 3. The ledger is the law, memory a cache of each tenant's last entry. Anything unexpected (a conflict, a lost
    connection) makes the owner forget the tenant and read again before it decides again.
@@ -15,7 +16,6 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from uuid import uuid4
 
 import structlog
 
@@ -53,8 +53,9 @@ class OwnerSettings:
     Attributes:
         limits: What one operation may cost.
         default_budget: What a tenant without a budget is given at its first request; None to refuse it.
-        queue_limit: Requests that may wait for a write; more are refused with `OverloadedError`.
+        queue_limit: Requests that may wait in a lane; more are refused with `OverloadedError`.
         batch_limit: Requests in one write.
+        lanes: Writes under way at once, for different tenants.
         tenants_in_memory: Last entries kept; the tenants longest unused leave first.
         keys_in_memory: Recent idempotency keys kept, to answer quick retries without asking the ledger.
     """
@@ -63,6 +64,7 @@ class OwnerSettings:
     default_budget: PrivacyLoss | None
     queue_limit: int = 5_000
     batch_limit: int = 512
+    lanes: int = 2
     tenants_in_memory: int = 100_000
     keys_in_memory: int = 20_000
 
@@ -104,30 +106,50 @@ class _Draft:
                 self.keys[entry.tenant_id, entry.idempotency_key] = entry
 
 
+class _Lane:
+    """Requests that wait for one writer."""
+
+    def __init__(self) -> None:
+        self.queue: list[_Waiting] = []
+        self.arrived = asyncio.Event()
+
+    def put(self, waiting: _Waiting) -> None:
+        self.queue.append(waiting)
+        self.arrived.set()
+
+    async def take(self, limit: int) -> list[_Waiting]:
+        await self.arrived.wait()
+        batch = self.queue[:limit]
+        del self.queue[: len(batch)]
+        if not self.queue:
+            self.arrived.clear()
+        return batch
+
+
 class BudgetOwner:
     """Decides and records for any number of tenants. Several owners of one tenant are harmless, only slower."""
 
     def __init__(self, store: LedgerStore, settings: OwnerSettings) -> None:
         self._store = store
         self._settings = settings
-        self._queue: list[_Waiting] = []
-        self._arrived = asyncio.Event()
+        self._lanes = [_Lane() for _ in range(settings.lanes)]
         self._heads: OrderedDict[str, Entry] = OrderedDict()
         self._keys: OrderedDict[tuple[str, str], Entry] = OrderedDict()
-        self._loop_task: asyncio.Task[None] | None = None
+        self._writers: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
-        """Starts the flush loop on the running event loop."""
-        self._loop_task = asyncio.create_task(self._run(), name="budget-owner")
+        """Starts the lanes' writers on the running event loop."""
+        self._writers = [asyncio.create_task(self._write(lane), name="budget-writer") for lane in self._lanes]
 
     async def stop(self) -> None:
-        """Ends the flush loop; requests still waiting are failed, uncharged."""
-        if self._loop_task is not None:
-            self._loop_task.cancel()
-            await asyncio.gather(self._loop_task, return_exceptions=True)
-        for waiting in self._queue:
-            waiting.fail(StoreUnavailableError("the service is stopping"))
-        self._queue.clear()
+        """Ends the writers; requests still waiting are failed, uncharged."""
+        for writer in self._writers:
+            writer.cancel()
+        await asyncio.gather(*self._writers, return_exceptions=True)
+        for lane in self._lanes:
+            for waiting in lane.queue:
+                waiting.fail(StoreUnavailableError("the service is stopping"))
+            lane.queue.clear()
 
     async def submit(self, command: Allocate | SetBudget) -> Verdict:
         """Decides a request and makes the decision durable.
@@ -159,20 +181,16 @@ class BudgetOwner:
 
     def enqueue(self, command: Command) -> asyncio.Future[Verdict]:
         """Puts a request in the queue; the future is its verdict, or one of the errors of `submit`."""
-        if len(self._queue) >= self._settings.queue_limit:
+        lane = self._lanes[hash(command.tenant_id) % len(self._lanes)]
+        if len(lane.queue) >= self._settings.queue_limit:
             raise OverloadedError
         waiting = _Waiting(command, asyncio.get_running_loop().create_future())
-        self._queue.append(waiting)
-        self._arrived.set()
+        lane.put(waiting)
         return waiting.answer
 
-    async def _run(self) -> None:
+    async def _write(self, lane: _Lane) -> None:
         while True:
-            await self._arrived.wait()
-            batch = self._queue[: self._settings.batch_limit]
-            del self._queue[: len(batch)]
-            if not self._queue:
-                self._arrived.clear()
+            batch = await lane.take(self._settings.batch_limit)
             try:
                 await self._flush(batch)
             except StoreUnavailableError as error:
@@ -237,7 +255,7 @@ class BudgetOwner:
             else:
                 key = (command.tenant_id, command.key)
                 earlier = draft.keys.get(key) or self._keys.get(key)
-                verdict = decide_allocation(head, earlier, command, self._settings.limits, now, str(uuid4()))
+                verdict = decide_allocation(head, earlier, command, self._settings.limits, now)
         draft.add(verdict.entries)
         return verdict
 

@@ -1,18 +1,20 @@
 """A mechanism and the event it is charged as, born together.
 
-All noise comes from OpenDP, which samples the discrete Laplace and discrete Gaussian distributions exactly and adds them
-to floats on the lattice of all doubles (multiples of 2^-1074), so that no bit of the answer betrays the input (Mironov
-2012 shows how naive floating-point noise does; Canonne, Kamath and Steinke 2020 give the samplers).
+All noise comes from OpenDP, which samples the discrete Laplace and discrete Gaussian distributions exactly and, for
+floats, does so on the lattice of all doubles (multiples of 2^-1074), so that no bit of the answer betrays the input.
+Mironov 2012 shows how naive floating-point noise does; Canonne, Kamath and Steinke 2020 give the samplers.
 
 Two accountants must agree before any noise is drawn: `accounting.charges`, whose price is charged, and OpenDP's own
 privacy map of the very measurement that will run, which must not come out above it.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
 from fractions import Fraction
 from functools import lru_cache
+from typing import Any
 
 import opendp.prelude as dp
 
@@ -25,8 +27,8 @@ from deployments.mechanisms.query import DataType, MechanismName
 dp.enable_features("contrib")
 
 _ENLARGEMENTS = 24
-"""How often the noise may grow to bring OpenDP's map down to the charge. Each step doubles the one before, from one unit
-in the last place, so all of them together stay below 4e-9 of the noise."""
+"""How often the noise may grow to bring OpenDP's map down to the charge. Each step doubles the one before, from one
+unit in the last place, so all of them together stay below 4e-9 of the noise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,10 +121,10 @@ def opendp_epsilon(
         data_type: The measurement's.
     """
     if isinstance(event, LaplaceEvent):
-        distance = math.ceil(event.sensitivity) if data_type == "integer" else _not_below(event.sensitivity)
-        return float(measurement.map(distance))
-    curve = dp.c.make_zCDP_to_approxDP(measurement).map(_not_below(event.sensitivity))
-    return float(curve.epsilon(-_not_below(-delta)))
+        loss: Callable[[float], float] = measurement.map
+        return loss(math.ceil(event.sensitivity) if data_type == "integer" else _not_below(event.sensitivity))
+    profile: Callable[[float], Any] = dp.c.make_zCDP_to_approxDP(measurement).map
+    return float(profile(_not_below(event.sensitivity)).epsilon(-_not_below(-delta)))
 
 
 def _measurement(event: LaplaceEvent | GaussianEvent, data_type: DataType, scale: float) -> dp.Measurement:

@@ -28,15 +28,15 @@ number, and a double no longer resolves one unit, so the sensitivity that the ca
 class Query:
     """A statistic to be released with noise.
 
-    `data_type` is public and must not depend on the data. It is never guessed from the values: a mean that happened to be
-    3 would be answered with whole numbers and a mean of 3.01 with fractions, which tells the two apart for certain.
+    `data_type` is public and must not depend on the data. It is never guessed from the values: a mean that happened to
+    be 3 would be answered with whole numbers and a mean of 3.01 with fractions, which tells the two apart for certain.
 
     Attributes:
         mechanism: "laplace" or "gaussian".
         epsilon: Greater than 0.
         delta: 0 for Laplace; in (0, 1) for Gaussian.
-        sensitivity: The most that one privacy unit can change the statistic, in its own unit: in the L1 norm for Laplace,
-            in the L2 norm for Gaussian. In (0, 1e18].
+        sensitivity: The most that one privacy unit can change the statistic, in its own unit: in the L1 norm for
+            Laplace, in the L2 norm for Gaussian. In (0, 1e18].
         data: One value (a scalar) or up to `MAX_VALUES` (a vector), finite and within `LARGEST_VALUE`. Their number is
             public. Whole numbers become floats unless `data_type` is "integer".
         data_type: "float" answers floats; "integer" accepts only whole numbers and answers such.

@@ -51,7 +51,7 @@ class Prepared:
     def release(self) -> list[float] | list[int]:
         """Draws noise and adds it to every coordinate. Every call is one release: charge each of them.
 
-        Takes up to five seconds for 100,000 values, without holding Python's lock.
+        Takes up to five seconds for 100,000 values, while other threads run.
 
         Returns:
             As many values as the query has, of its data type. Whole numbers stop at the ends of 64 bits, floats at the
@@ -63,10 +63,10 @@ class Prepared:
     def accuracy(self, confidence: float = 0.95) -> float:
         """How far a released coordinate strays at most, with that confidence, from its true value.
 
-        Whole-number noise gets the continuous half-width rounded up to a whole number. For m >= 1 the discrete Gaussian is
-        at least m with no more probability than the continuous one is at least m - 1 (Canonne, Kamath and Steinke 2020,
-        Proposition 25); for the discrete Laplace, 2 / (1 + exp(-1/s)) exp(-m/s) <= exp(-(m-1)/s). OpenDP's own discrete
-        quantiles are closer by less than one, but answer minus infinity at small scales and take seconds at large ones.
+        Whole-number noise gets the continuous half-width rounded up to a whole number. For m >= 1 the discrete Gaussian
+        is at least m with no more probability than the continuous one is at least m - 1 (Canonne, Kamath and Steinke
+        2020); for the discrete Laplace, 2 / (1 + exp(-1/s)) exp(-m/s) <= exp(-(m-1)/s). OpenDP's own discrete
+        quantiles are closer by about one, but answer minus infinity at small scales and take seconds at large ones.
 
         Args:
             confidence: For each coordinate by itself, in (0, 1).

@@ -1,8 +1,8 @@
 """What a plan of k operations costs, under every theorem that prices it.
 
-A plan is fixed before its first step runs: which mechanisms, with which parameters, in what number. The data and the
-questions may still depend on earlier answers; the parameters may not. This is what allows the Renyi price: the best order
-may be chosen after the curves are known only because nothing in them will change. A plan is then charged whole.
+A plan is fixed before its first step runs: which mechanisms, with which parameters, in what number. The questions may
+still depend on earlier answers; the parameters may not. This is what allows the Renyi price: the best order may be
+chosen after the curves are known only because nothing in them will change. A plan is then charged whole.
 
 Every figure is an upper bound: exact sums under basic composition, floats widened outward under Renyi composition.
 """
@@ -50,7 +50,7 @@ ORDERS: Curve = 1 + np.geomspace(0.1, 1e8, 400)
 
 _SMALLEST_LAPLACE_EPSILON = 1e-4
 """Below, Laplace noise is priced as any pure mechanism: dp-accounting's formula loses digits there, and the two curves
-differ by less than a part in ten thousand."""
+differ by less than a part in a thousand."""
 _RELATIVE_SLACK, _ABSOLUTE_SLACK = 1e-9, 1e-12
 """More than the rounding of all floats on the way to a Renyi price together."""
 
@@ -58,8 +58,8 @@ BASIC_THEOREM = "Epsilons and deltas add (Dwork and Roth 2014, Theorem 3.16)."
 RENYI_THEOREM = (
     "Renyi divergences add at every order (Mironov 2017, Proposition 1) and are converted once, at the best order "
     "(Canonne, Kamath and Steinke 2020, Proposition 12). Curves: Laplace by Mironov 2017, Proposition 6; Gaussian "
-    "alpha sensitivity^2 / (2 sigma^2) by Bun and Steinke 2016, Lemma 2.4; exponential alpha epsilon^2 / 8, as its loss "
-    "has a bounded range (Cesar and Rogers 2021); any other epsilon by randomized response, from which every "
+    "alpha sensitivity^2 / (2 sigma^2) by Bun and Steinke 2016, Lemma 2.4; exponential alpha epsilon^2 / 8, as its "
+    "loss has a bounded range (Cesar and Rogers 2021); any other epsilon by randomized response, from which every "
     "epsilon-private mechanism can be obtained (Kairouz, Oh and Viswanath 2015), its delta added apart."
 )
 
@@ -70,10 +70,10 @@ class Step:
 
     Attributes:
         step_name: For people.
-        mechanism: "laplace" and "exponential" are purely epsilon-private, so their delta is 0. "gaussian" is the noise that
-            `accounting.calibration` chooses for (epsilon, delta). "exponential" is the exponential mechanism, as Gumbel
-            noise samples it; permute-and-flip is not, and has no bounded range. "subsampled" is a claim of
-            (epsilon, delta), as the caller's own analysis gives it. "gaussian" and "subsampled" need a delta above 0.
+        mechanism: "laplace" and "exponential" are purely epsilon-private, so their delta is 0; "gaussian" and
+            "subsampled" need a delta above 0. "gaussian" is the noise that `accounting.calibration` chooses for
+            (epsilon, delta). "exponential" is the exponential mechanism, as Gumbel noise samples it; permute-and-flip
+            is another mechanism. "subsampled" is a claim of (epsilon, delta), as the caller's own analysis gives it.
         epsilon: Greater than 0.
         delta: In [0, 1).
         sensitivity: In (0, 1e18]. Does not affect the price: the noise grows with it.
@@ -141,7 +141,8 @@ class PlanPrice:
     Attributes:
         num_steps: How many steps were priced.
         prices: One for each theorem, basic first.
-        tightest: The name of the valid price with the least epsilon, basic where two are equal; None where none is valid.
+        tightest: The name of the valid price with the least epsilon, basic where two are equal; None where none is
+            valid. Without a target the prices may differ in delta as well.
     """
 
     num_steps: int
@@ -156,8 +157,9 @@ class PlanPrice:
 def price_plan(plan: Plan, delta_target: Decimal | None = None) -> PlanPrice:
     """Prices a plan under basic and under Renyi composition.
 
-    The delta of the Renyi conversion is the target less the deltas of the plain claims. Without a target, the Gaussians'
-    own deltas pay for it, so that both theorems promise the same delta; a plan without Gaussians pays `DEFAULT_DELTA` more.
+    The delta of the Renyi conversion is the target less the deltas of the plain claims. Without a target, the
+    Gaussians' own deltas pay for it, so that both theorems promise the same delta; a plan without Gaussians pays
+    `DEFAULT_DELTA` more.
 
     Args:
         plan: The steps.

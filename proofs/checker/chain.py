@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from fractions import Fraction
 from itertools import pairwise
 
@@ -33,6 +34,7 @@ class Body:
         tenant_id: Whose history.
         seq: Position.
         kind: One of `_KINDS`.
+        at: When, by the ledger's clock.
         job_id: The job, None for entries of no job.
         allocation_id: The allocation, None for entries of none.
         budget: The cap after the entry.
@@ -40,6 +42,7 @@ class Body:
         charge: What an opening added or a void took out; `NO_LOSS` otherwise.
         event: Kind and numbers of the event of an opening, None otherwise.
         operations: The number of allocations after the entry.
+        ttl_seconds: For a hold, how long it may be voided; 0 where the body names no time.
         prev_hash: Hash of the entry before, hexadecimal.
         hash: Hash of this entry, hexadecimal, as computed here.
     """
@@ -47,6 +50,7 @@ class Body:
     tenant_id: str
     seq: int
     kind: str
+    at: datetime
     job_id: str | None
     allocation_id: str | None
     budget: Loss
@@ -54,6 +58,7 @@ class Body:
     charge: Loss
     event: Mapping[str, str] | None
     operations: int
+    ttl_seconds: int
     prev_hash: str
     hash: str
 
@@ -100,20 +105,25 @@ def read_body(entry: ChainEntry) -> Body:
         raise MalformedError("the body's operations is not a whole number")
     if not isinstance(data["prev_hash"], str):
         raise MalformedError("the body's prev_hash is not text")
+    charge = NO_LOSS if data["charge"] is None else _loss(data["charge"], "charge")
     moves = kind in OPENINGS or kind == "voided"
-    if (data["charge"] is not None) != moves or (data["event"] is not None) != (kind in OPENINGS):
-        raise MalformedError(f"the body's charge and event are not those of a {kind} entry")
+    if (moves and data["charge"] is None) or (not moves and charge != NO_LOSS):
+        raise MalformedError(f"the body's charge is not that of a {kind} entry")
+    if (data["event"] is not None) != (kind in OPENINGS):
+        raise MalformedError("the body has an event though it opens no allocation, or the other way round")
     return Body(
         tenant_id=data["tenant_id"],
         seq=entry.seq,
         kind=kind,
+        at=_moment(data["at"]),
         job_id=data["job_id"],
         allocation_id=data["allocation_id"],
         budget=_loss(data["budget"], "budget"),
         spent=_loss(data["spent"], "spent"),
-        charge=_loss(data["charge"], "charge") if moves else NO_LOSS,
+        charge=charge,
         event=_event(data["event"]) if kind in OPENINGS else None,
         operations=data["operations"],
+        ttl_seconds=_ttl(data["details"]),
         prev_hash=data["prev_hash"],
         hash=computed,
     )
@@ -149,6 +159,22 @@ def check_links(bodies: Sequence[Body]) -> Iterator[str]:
 def linked(bodies: Sequence[Body]) -> int:
     """How many entries have the one before them in the document, or are the first of the history."""
     return sum(body.seq == 1 for body in bodies) + sum(b.seq == a.seq + 1 for a, b in pairwise(bodies))
+
+
+def _moment(data: object) -> datetime:
+    try:
+        return datetime.strptime(str(data), "%Y-%m-%dT%H:%M:%S.%fZ")
+    except ValueError:
+        raise MalformedError("the body's at is not a moment in UTC") from None
+
+
+def _ttl(details: object) -> int:
+    if not isinstance(details, dict):
+        raise MalformedError("the body's details are not an object")
+    ttl = details.get("ttl_seconds", 0)
+    if type(ttl) is not int or ttl < 0:
+        raise MalformedError("the body's ttl_seconds is not a whole number from 0")
+    return ttl
 
 
 def _loss(data: object, name: str) -> Loss:

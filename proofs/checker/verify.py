@@ -72,12 +72,11 @@ def verify_document(text: str | bytes, trusted_keys: Sequence[Mapping[str, Any]]
 
 
 def _verify(text: str | bytes, trusted_keys: Sequence[Mapping[str, Any]] | None) -> Report:
-    document = parse_json(_decoded(text))
-    bundle = parse_bundle(document)
+    bundle = parse_bundle(parse_json(_decoded(text)))
     reasons: list[str] = []
     facts: list[str] = []
     try:
-        facts.append(_check_signer(document, bundle, trusted_keys))
+        facts.append(_check_signer(bundle, trusted_keys))
     except MalformedError as error:
         reasons.append(f"signature: {error}")
     bodies: dict[ChainEntry, Body] = {}
@@ -115,11 +114,9 @@ def _decoded(text: str | bytes) -> str:
         raise MalformedError(f"the document is not UTF-8 text: byte {error.start} is wrong") from None
 
 
-def _check_signer(
-    document: Mapping[str, Any], bundle: ProofBundle, trusted_keys: Sequence[Mapping[str, Any]] | None
-) -> str:
-    unsigned = {name: value for name, value in document.items() if name != "signature"}
-    kid = check_signature(bundle.signature, rfc8785.dumps(unsigned), bundle.keys)
+def _check_signer(bundle: ProofBundle, trusted_keys: Sequence[Mapping[str, Any]] | None) -> str:
+    # The parser admits no member that it does not keep, so this is everything in the document but the signature.
+    kid = check_signature(bundle.signature, rfc8785.dumps(bundle.unsigned()), bundle.keys)
     if trusted_keys is None:
         return (
             f"signed by the key {kid}, which came with the proof: compare it with the one that the service publishes "
@@ -150,8 +147,7 @@ def _check_certificate(certificate: Certificate, job_id: str, bodies: Mapping[Ch
     if claim != opening.charge:
         yield "the claim is not what the ledger charged"
     yield from check_filter(certificate.derivation, opening.charge, opening.spent, opening.budget)
-    for premise in certificate.derivation.premises:
-        yield from check_pricing(premise, opening.event)
+    yield from check_pricing(certificate.derivation.premises[0], opening.event)
     yield from _check_later(certificate, opening, job_id, bodies)
 
 
@@ -169,6 +165,9 @@ def _check_later(
             yield "the allocation ends before it is opened"
         if body.kind == "voided" and opening.kind != "held":
             yield "only a hold can be voided"
+        # Compared in seconds: a sum with a hostile time to live could leave the calendar.
+        if body.kind == "voided" and (body.at - opening.at).total_seconds() >= opening.ttl_seconds:
+            yield "the hold was voided after its time had run out, when it counted as spent for good"
         if body.kind == "voided" and body.charge != opening.charge:
             yield "the void takes out another charge than the hold put in"
     if (certificate.standing == VOIDED) != any(body.kind == "voided" for body in later):
@@ -187,28 +186,28 @@ def _check_total(bundle: ProofBundle) -> Iterator[str]:
     for allocation_id, count in times.items():
         if count > 1:
             yield f"total: the allocation {quoted(allocation_id)} has {count} certificates"
-    leaves = [leaf for item in bundle.certificates if item.standing == STANDS for leaf in item.derivation.premises]
-    for reason in check_composition(bundle.composition, leaves):
+    standing = [item.derivation.premises[0] for item in bundle.certificates if item.standing == STANDS]
+    for reason in check_composition(bundle.composition, standing):
         yield f"total: {reason}"
     numbers = bundle.composition.numbers
-    if (bundle.epsilon, bundle.delta) != (numbers.get("epsilon"), numbers.get("delta")):
+    if (bundle.epsilon, bundle.delta) != (numbers["epsilon"], numbers["delta"]):
         yield "total: the stated total is not the one derived"
 
 
 def _facts(bundle: ProofBundle, bodies: Sequence[Body]) -> Iterator[str]:
-    rules = Counter(leaf.rule for item in bundle.certificates for leaf in item.derivation.premises)
+    rules = Counter(certificate.derivation.premises[0].rule for certificate in bundle.certificates)
     voided = sum(certificate.standing == VOIDED for certificate in bundle.certificates)
-    yield f"{len(bundle.certificates)} allocations: every claim derived again, every balance within its cap"
+    yield f"allocations: {len(bundle.certificates)}; every claim derived again, every balance within its cap"
     if rules["claim"]:
-        yield f"{rules['claim']} of them rest on the engine's own claim, which is taken on its word"
+        yield f"rests on the engine's own claim, taken on its word: {rules['claim']} of them"
     if rules["laplace"] + rules["gaussian"]:
         yield (
-            f"{rules['laplace'] + rules['gaussian']} of them follow from the noise and the sensitivity that the ledger "
-            "recorded; the sensitivity is the engine's statement"
+            "follows from the noise and the sensitivity that the ledger recorded, the sensitivity being the engine's "
+            f"statement: {rules['laplace'] + rules['gaussian']} of them"
         )
     if voided:
-        yield f"{voided} of them were voided, on the engine's statement that no data was read, and count as 0"
-    yield f"{len(bodies)} ledger entries: every hash recomputed, {linked(bodies)} linked to the entry before them"
+        yield f"voided on the engine's statement that no data was read, and so counted as 0: {voided} of them"
+    yield f"ledger entries: {len(bodies)}; every hash recomputed, {linked(bodies)} linked to the entry before them"
     if linked(bodies) < len(bodies):
         yield "where the entry before is not in the document, the balance before the charge rests on the signature"
     yield "that the job has no other allocations than these rests on the signature"

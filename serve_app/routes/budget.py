@@ -1,5 +1,6 @@
 """The budget's HTTP app: the hot routes, and FastAPI for everything else."""
 
+import gc
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from decimal import Decimal
@@ -23,14 +24,14 @@ from serve_app.problems import Code, Problem, invalid, problem_response, unavail
 from serve_app.requests import body_of, described
 from serve_app.routes.access import principal_by
 from serve_app.routes.answers import allocation_answer, budget_answer, refusal, status_answer
-from serve_app.routes.hot import hot_routes
+from serve_app.routes.hot import HotFirst, hot_endpoints
 from serve_app.schemas import BudgetBody, ConflictingSpellingsError, ConsumeBody, SettleBody, one_of
 from serve_app.service import new_app
 
 OpenStore = Callable[[], AbstractAsyncContextManager[LedgerStore]]
 
 
-def create_budget_app(settings: Settings, verifier: TokenVerifier, open_store: OpenStore) -> FastAPI:
+def create_budget_app(settings: Settings, verifier: TokenVerifier, open_store: OpenStore) -> HotFirst:
     """The app that owns budgets.
 
     Args:
@@ -46,6 +47,8 @@ def create_budget_app(settings: Settings, verifier: TokenVerifier, open_store: O
         async with open_store() as store:
             owner = BudgetOwner(store, OwnerSettings(settings.limits(), settings.default_budget()))
             owner.start()
+            # Entries live long and form no cycles: scanning them again and again for garbage only adds latency.
+            gc.set_threshold(50_000, 50, 100)
             owners.append(owner)
             stores.append(store)
             try:
@@ -54,7 +57,6 @@ def create_budget_app(settings: Settings, verifier: TokenVerifier, open_store: O
                 await owner.stop()
 
     app = new_app("Privacy budgets", lifespan)
-    app.router.routes.extend(hot_routes(verifier, lambda: owners[-1], noop=settings.noop_route))
     principal_dependency = principal_by(verifier)
     Asking = Annotated[Principal, Depends(principal_dependency)]  # noqa: N806 - a type
 
@@ -127,7 +129,7 @@ def create_budget_app(settings: Settings, verifier: TokenVerifier, open_store: O
     ) -> JSONResponse:
         return _settled(*await settle(asking, body.tenant_id, allocation_id, EntryKind.VOIDED))
 
-    return app
+    return HotFirst(hot_endpoints(verifier, lambda: owners[-1], noop=settings.noop_route), app)
 
 
 def _named(tenant_id: str) -> str:

@@ -1,7 +1,7 @@
 -- Statements of the Postgres ledger store, each under its name.
 
 -- name: append
-SELECT prv_append($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11);
+SELECT prv_append($1, $2);
 
 -- name: tails
 SELECT tenant, found_key, found_body, read_at FROM prv_tails($1, $2, $3);

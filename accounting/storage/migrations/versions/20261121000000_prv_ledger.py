@@ -110,17 +110,16 @@ SELECT prv_protect('prv_ledger');
 
 # One statement, so one round trip and one transaction for a whole batch, over any number of tenants.
 FUNCTIONS = """
-CREATE FUNCTION prv_append(
-    tenants text[], seqs bigint[], kinds text[], allocations uuid[], jobs text[], keys text[],
-    epsilons text[], deltas text[], bodies text[], prev_hashes bytea[], hashes bytea[]
-) RETURNS timestamptz LANGUAGE plpgsql AS $$
+-- Every column is taken from the body here, so that no column can say something else than what was hashed.
+CREATE FUNCTION prv_append(tenants text[], bodies text[]) RETURNS timestamptz LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM set_config('prv.tenants', tenants::text, true);
     INSERT INTO prv_ledger
         (tenant_id, seq, kind, allocation_id, job_id, idempotency_key, epsilon, delta, body, prev_hash, hash)
-    SELECT t, s, k, a, j, i, e::numeric, d::numeric, b, p, h
-    FROM unnest(tenants, seqs, kinds, allocations, jobs, keys, epsilons, deltas, bodies, prev_hashes, hashes)
-        AS row(t, s, k, a, j, i, e, d, b, p, h);
+    SELECT j ->> 'tenant_id', (j ->> 'seq')::bigint, j ->> 'kind', (j ->> 'allocation_id')::uuid, j ->> 'job_id',
+           j ->> 'idempotency_key', (j #>> '{charge,basic,epsilon}')::numeric, (j #>> '{charge,basic,delta}')::numeric,
+           entry.body, decode(j ->> 'prev_hash', 'hex'), sha256(convert_to(entry.body, 'UTF8'))
+    FROM (SELECT text AS body, text::jsonb AS j FROM unnest(bodies) AS text OFFSET 0) AS entry;
     RETURN clock_timestamp();
 END
 $$;

@@ -19,9 +19,9 @@ def ingress_application(
         replicas: A fixed number, or Ray's autoscaling options.
         cpus: What a replica reserves of Ray's CPU slots.
     """
-    scaling: dict[str, Any] = {"autoscaling_config": replicas} if isinstance(replicas, dict) else {
-        "num_replicas": replicas
-    }
+    scaling: dict[str, Any] = (
+        {"autoscaling_config": replicas} if isinstance(replicas, dict) else {"num_replicas": replicas}
+    )
     deployment = serve.deployment(serve.ingress(build)()).options(
         name=name,
         max_ongoing_requests=1_000,

@@ -1,0 +1,124 @@
+"""The interface as plain values: what to send for each call, and what a refusal looks like. No network here."""
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import quote
+
+PREFIX = "/api/v1/privacy"
+
+
+class PrivacyEngineError(Exception):
+    """Base of what the client raises."""
+
+
+class ServiceUnreachableError(PrivacyEngineError):
+    """The service did not answer, after all retries. Whether a charge happened is unknown: retry with the same key."""
+
+
+class RefusedError(PrivacyEngineError):
+    """The service refused, with a problem document (RFC 9457). Retrying the same call will not help.
+
+    Attributes:
+        status: HTTP status.
+        code: The stable code, such as ``budget_exhausted``.
+        detail: What was wrong and what to do.
+        document: The whole problem document.
+    """
+
+    def __init__(self, status: int, document: Mapping[str, Any]) -> None:
+        self.status = status
+        self.code = str(document.get("code", "unknown"))
+        self.detail = str(document.get("detail", f"HTTP status {status}"))
+        self.document = dict(document)
+        super().__init__(f"{self.code}: {self.detail}")
+
+
+class BudgetExhaustedError(RefusedError):
+    """The charge does not fit the budget. `remaining` says what is left."""
+
+    @property
+    def remaining(self) -> float:
+        """Epsilon that is left."""
+        return float(self.document.get("remaining_budget", 0.0))
+
+
+@dataclass(frozen=True)
+class Call:
+    """One HTTP request.
+
+    Attributes:
+        method: HTTP method.
+        path: Path below the base URL.
+        json: Body, if there is one. Decimals go as strings.
+        params: Query parameters.
+        headers: Headers beside the token.
+        repeatable: Whether sending it twice does what sending it once does.
+    """
+
+    method: str
+    path: str
+    json: Mapping[str, Any] | None = None
+    params: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    repeatable: bool = True
+
+
+def allocate(body: Mapping[str, Any], idempotency_key: str | None = None) -> Call:
+    """Spends (or, with ``mode='reserve'``, holds) budget. Keyed by the header, so that retries are counted once."""
+    return _keyed("POST", f"{PREFIX}/budget/allocate", body, idempotency_key)
+
+
+def apply(body: Mapping[str, Any], idempotency_key: str | None = None) -> Call:
+    """Releases a statistic with noise."""
+    return _keyed("POST", f"{PREFIX}/mechanism/apply", body, idempotency_key)
+
+
+def set_budget(tenant_id: str, epsilon: str, delta: str) -> Call:
+    """Creates or raises a budget."""
+    return Call("PUT", f"{PREFIX}/budget/{_segment(tenant_id)}", {"epsilon": epsilon, "delta": delta})
+
+
+def budget(tenant_id: str) -> Call:
+    """A tenant's budget."""
+    return Call("GET", f"{PREFIX}/budget/{_segment(tenant_id)}")
+
+
+def commit(allocation_id: str) -> Call:
+    """Commits a hold."""
+    return Call("POST", f"{PREFIX}/budget/allocations/{_segment(allocation_id)}/commit")
+
+
+def void(allocation_id: str) -> Call:
+    """Takes back a hold, stating that no data was read."""
+    return Call("POST", f"{PREFIX}/budget/allocations/{_segment(allocation_id)}/void")
+
+
+def plan(body: Mapping[str, Any]) -> Call:
+    """Prices steps before anything is spent."""
+    # Each call stores a plan of its own, which costs nothing; but only one id is wanted.
+    return Call("POST", f"{PREFIX}/composition/plan", body, repeatable=False)
+
+
+def proof(job_id: str, format: str = "json") -> Call:  # noqa: A002 - the interface's own word
+    """The proof of a job."""
+    return Call("GET", f"{PREFIX}/proof/{quote(job_id, safe='')}", params={"format": format})
+
+
+def picture(format: str = "png") -> Call:  # noqa: A002 - the interface's own word
+    """The picture of a tenant's loss."""
+    return Call("GET", f"{PREFIX}/loss/visualize", params={"format": format})
+
+
+def refused(status: int, document: Mapping[str, Any]) -> RefusedError:
+    """The error that a problem document stands for."""
+    return BudgetExhaustedError(status, document) if status == 402 else RefusedError(status, document)
+
+
+def _keyed(method: str, path: str, body: Mapping[str, Any], key: str | None) -> Call:
+    return Call(method, path, body, headers={"Idempotency-Key": key or str(uuid.uuid4())})
+
+
+def _segment(text: str) -> str:
+    return quote(text, safe="")

@@ -1,0 +1,791 @@
+"""The independent checker: it accepts what is true, and each test below names one lie that it refuses."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from decimal import Decimal
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from accounting.charges import price
+from accounting.events import ClaimEvent, Event, GaussianEvent, LaplaceEvent
+from accounting.values import PRICE_PLACES, InvalidValueError, PrivacyLoss, decimal_text
+from proofs.certificate import MAX_BYTES, RULES, node
+from proofs.checker import Report, verify_document
+from proofs.checker.__main__ import main
+from proofs.checker.kernel import check_pricing
+from proofs.prover import prove_job
+from tests.unit.proofs_helpers import (
+    CLAIM,
+    GAUSSIAN,
+    LAPLACE,
+    SIGNER,
+    STRANGER,
+    Ledger,
+    sample,
+    sample_ledger,
+    signed,
+    text_of,
+    with_body,
+)
+
+GRID = Decimal(1).scaleb(-PRICE_PLACES)
+CLAIMED, LAPLACE_AT, GAUSSIAN_AT, COMMITTED, VOIDED = range(5)
+"""Where the certificates of `sample` stand."""
+
+parameters = st.decimals(Decimal("0.001"), Decimal("1000"), places=6)
+deltas = st.decimals(Decimal("1e-12"), Decimal("0.1"), places=14)
+
+
+def refused(document: dict[str, Any], reason: str) -> None:
+    """Signs the document again, so that only what is wrong with it can be found wrong."""
+    report = verify_document(signed(document))
+    assert not report.valid
+    assert any(reason in found for found in report.reasons), report.reasons
+    assert (report.epsilon, report.delta, report.facts) == (None, None, [])
+
+
+def proof_of(event: Event, delta: Decimal = Decimal(0), charge: PrivacyLoss | None = None) -> dict[str, Any]:
+    """The proof of a job with one allocation."""
+    ledger = Ledger()
+    ledger.allocate(event, delta, charge=charge)
+    return prove_job(ledger.job(), SIGNER, ledger.others())
+
+
+def reworded(document: dict[str, Any], leaf: dict[str, Any]) -> None:
+    """Says in words what a changed leaf says in numbers."""
+    leaf["statement"] = RULES[leaf["rule"]].statement(leaf["numbers"])
+
+
+def claim_less(document: dict[str, Any], epsilon: str) -> None:
+    """Lowers the claim of a one-allocation document everywhere, ledger entry included: a liar who is consistent."""
+    certificate, total = document["certificates"][0], document["total"]
+
+    def lower(body: dict[str, Any]) -> None:
+        body["charge"]["basic"]["epsilon"] = body["spent"]["basic"]["epsilon"] = epsilon
+
+    with_body(certificate["entry"], lower)
+    certificate["claim"]["epsilon"] = total["epsilon"] = total["derivation"]["numbers"]["epsilon"] = epsilon
+    balance = certificate["derivation"]
+    balance["numbers"].update(charge_epsilon=epsilon, after_epsilon=epsilon)
+    for step in (balance["premises"][0], total["derivation"]["premises"][0]):
+        step["numbers"]["epsilon"] = epsilon
+        reworded(document, step)
+    reworded(document, balance)
+    reworded(document, total["derivation"])
+
+
+# What is true is accepted.
+
+
+def test_an_honest_document_is_valid_and_says_what_it_rests_on() -> None:
+    """Every rule, a commit, a void and neighbours in one document."""
+    report = verify_document(text_of(sample()))
+    assert report.valid, report.reasons
+    assert (report.tenant_id, report.job_id, report.delta) == ("tenant-a", "job-1", "0.000003")
+    facts = "\n".join(report.facts)
+    assert f"signed by the key {SIGNER.kid}, which came with the proof" in facts
+    assert "/.well-known/jwks.json" in facts
+    assert "taken on its word: 2 of them" in facts
+    assert "ledger entries: 9; every hash recomputed, 9 linked" in facts
+
+
+def test_a_document_without_neighbours_is_valid_and_admits_the_gap() -> None:
+    """Without the entry before, the balance before the charge rests on the signature."""
+    report = verify_document(text_of(prove_job(sample_ledger().job(), SIGNER)))
+    assert report.valid, report.reasons
+    assert any("the entry before is not in the document" in fact for fact in report.facts)
+
+
+def test_text_and_bytes_in_any_layout_are_the_same_document() -> None:
+    """The signature is over the canonical form, so a pretty printer does no harm."""
+    document = sample()
+    for text in (json.dumps(document, indent=2), json.dumps(document).encode(), text_of(document).encode()):
+        assert verify_document(text).valid
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(
+        st.one_of(
+            st.tuples(st.builds(ClaimEvent, parameters, deltas), st.just(Decimal(0))),
+            st.tuples(st.builds(LaplaceEvent, parameters, parameters), st.just(Decimal(0))),
+            st.tuples(st.builds(GaussianEvent, st.decimals(1, 1000, places=4), st.decimals(1, 9, places=4)), deltas),
+        ),
+        min_size=1,
+        max_size=4,
+    )
+)
+def test_every_charge_that_the_core_prices_is_accepted(charges: list[tuple[Event, Decimal]]) -> None:
+    """Two independent derivations of one price agree on every event."""
+    ledger = Ledger()
+    for event, delta in charges:
+        ledger.allocate(event, delta)
+    report = verify_document(text_of(prove_job(ledger.job(), SIGNER, ledger.others())))
+    assert report.valid, report.reasons
+    spent = ledger.entries[-1].spent
+    assert (report.epsilon, report.delta) == (decimal_text(spent.epsilon), decimal_text(spent.delta))
+
+
+@pytest.mark.parametrize("event", [CLAIM, LAPLACE, GAUSSIAN])
+def test_more_may_be_charged_than_an_event_costs(event: Event) -> None:
+    """A claim is an upper bound; a larger one is true as well."""
+    charge = PrivacyLoss(Decimal(7), Decimal("1e-5"))
+    report = verify_document(text_of(proof_of(event, charge=charge)))
+    assert report.valid, report.reasons
+    assert report.epsilon == "7"
+
+
+# No claim below the derivation is accepted, by however little.
+
+
+def test_a_claim_charged_below_what_the_engine_stated_is_refused() -> None:
+    """The engine's own statement is the least that is charged for it."""
+    document = proof_of(ClaimEvent(Decimal("0.5"), Decimal(0)))
+    claim_less(document, "0.499999999999999999999999999999")
+    refused(document, "the engine stated epsilon 0.5, less was charged for it")
+
+
+def test_a_claim_says_plainly_that_it_is_taken_on_the_engines_word() -> None:
+    """In the certificate, and in these words."""
+    leaf = sample()["certificates"][CLAIMED]["derivation"]["premises"][0]
+    assert leaf["rule"] == "claim"
+    assert "This is taken on the engine's word: nothing in this document proves it." in leaf["statement"]
+
+
+@settings(max_examples=40, deadline=None)
+@given(parameters, parameters)
+def test_every_laplace_price_is_accepted_and_the_next_lower_claim_refused(scale: Decimal, sensitivity: Decimal) -> None:
+    """The price is rounded up to a grid; one step of that grid lower is too low unless the price was exact."""
+    event = LaplaceEvent(scale, sensitivity)
+    document = proof_of(event)
+    assert verify_document(text_of(document)).valid
+    claim_less(document, decimal_text(price(event).epsilon - GRID))
+    refused(document, "epsilon is less than sensitivity / scale")
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.decimals(1, 1000, places=4), st.decimals(1, 9, places=4), deltas)
+def test_every_gaussian_price_is_accepted_and_the_next_lower_claim_refused(
+    sigma: Decimal, sensitivity: Decimal, delta: Decimal
+) -> None:
+    """Ball arithmetic agrees with the core's decimals to the last place of the price."""
+    event = GaussianEvent(sigma, sensitivity)
+    try:
+        charged = price(event, delta).epsilon
+    except InvalidValueError:
+        return
+    document = proof_of(event, delta)
+    assert verify_document(text_of(document)).valid
+    if charged > 0:
+        claim_less(document, decimal_text(charged - GRID))
+        refused(document, "epsilon is less than what this delta costs")
+
+
+def test_the_conversion_is_accepted_only_at_or_above_its_exact_value() -> None:
+    """At order 2, rho 1/2 and delta 1/2 the conversion is 1 + ln(1/2), known to 60 places."""
+    exact = 1 - Fraction("0.693147180559945309417232121458176568075500134360255254120680")
+    digit = Fraction(1, 10**60)
+
+    def reasons(epsilon: Fraction) -> list[str]:
+        texts = {"sensitivity": "1", "sigma": "1", "rho": "1/2", "order": "2", "renyi": "1", "delta": "0.5"}
+        step = node("gaussian", {**texts, "epsilon": str(epsilon)})
+        return list(check_pricing(step, {"kind": "gaussian", "sigma": "1", "sensitivity": "1"}))
+
+    assert reasons(exact + digit) == []
+    assert reasons(exact - digit) == ["epsilon is less than what this delta costs at the stated Renyi order"]
+
+
+# One lie each, in a document that is otherwise right and freshly signed.
+
+
+def change_numbers(at: int, **numbers: str) -> dict[str, Any]:
+    """A document whose pricing step has other numbers, in the certificate and in the total."""
+    document = sample()
+    certificate = document["certificates"][at]
+    leaf = certificate["derivation"]["premises"][0]
+    for other in document["total"]["derivation"]["premises"]:
+        if other == leaf:
+            other["numbers"].update(numbers)
+            reworded(document, other)
+    leaf["numbers"].update(numbers)
+    reworded(document, leaf)
+    return document
+
+
+@pytest.mark.parametrize(
+    ("at", "numbers", "reason"),
+    [
+        (LAPLACE_AT, {"scale": "30"}, "the ledger recorded scale 3, the derivation uses 30"),
+        (LAPLACE_AT, {"sensitivity": "0.1"}, "the ledger recorded sensitivity 1, the derivation uses 0.1"),
+        (LAPLACE_AT, {"scale": "0"}, "must be greater than 0"),
+        (GAUSSIAN_AT, {"sigma": "45"}, "the ledger recorded sigma 4.5, the derivation uses 45"),
+        (GAUSSIAN_AT, {"sigma": "0"}, "must be greater than 0"),
+        (GAUSSIAN_AT, {"rho": "25/649"}, "rho is not sensitivity^2 / (2 sigma^2)"),
+        (GAUSSIAN_AT, {"order": "1"}, "the Renyi order must be greater than 1"),
+        (GAUSSIAN_AT, {"order": "0.5"}, "the Renyi order must be greater than 1"),
+        (GAUSSIAN_AT, {"renyi": "1/2"}, "the Renyi divergence is not order * rho"),
+        (GAUSSIAN_AT, {"delta": "0"}, "a Gaussian needs a delta greater than 0"),
+        (GAUSSIAN_AT, {"delta": "1"}, "a Gaussian needs a delta greater than 0 and less than 1"),
+        (GAUSSIAN_AT, {"order": "2", "renyi": "25/324"}, "epsilon is less than what this delta costs"),
+        (GAUSSIAN_AT, {"epsilon": "1"}, "the balance step charges another loss than its premise derives"),
+    ],
+)
+def test_a_wrong_number_in_a_derivation_is_refused(at: int, numbers: dict[str, str], reason: str) -> None:
+    """Each number is derived again from the ledger's event."""
+    refused(change_numbers(at, **numbers), f"certificate {at + 1} (position")
+    refused(change_numbers(at, **numbers), reason)
+
+
+def test_another_rule_than_the_events_is_refused() -> None:
+    """A Laplace event is not proved by an engine's claim."""
+    document = sample()
+    claim = document["certificates"][CLAIMED]["derivation"]["premises"][0]
+    document["certificates"][LAPLACE_AT]["derivation"]["premises"] = [claim]
+    refused(document, "the ledger recorded a laplace event, the derivation prices a claim event")
+
+
+def change_balance(**numbers: str) -> dict[str, Any]:
+    """A document whose second balance step has other numbers."""
+    document = sample()
+    step = document["certificates"][LAPLACE_AT]["derivation"]
+    step["numbers"].update(numbers)
+    reworded(document, step)
+    return document
+
+
+def test_a_balance_that_does_not_add_up_is_refused() -> None:
+    """before + charge = after, exactly."""
+    refused(change_balance(before_epsilon="0.4"), "before + charge is not after")
+
+
+@pytest.mark.parametrize("part", ["charge", "after", "cap"])
+def test_a_balance_that_is_not_the_ledgers_is_refused(part: str) -> None:
+    """The balance step speaks of the entry that it stands beside."""
+    refused(change_balance(**{f"{part}_delta": "0.9"}), f"the balance step's {part} is not the ledger's")
+
+
+def test_a_balance_above_the_cap_is_refused() -> None:
+    """Also where the ledger itself says so: an entry that should never have been admitted proves nothing."""
+    document = sample()
+    certificate = document["certificates"][CLAIMED]
+    document["neighbours"] = []
+
+    def shrink(body: dict[str, Any]) -> None:
+        body["budget"]["basic"]["epsilon"] = "0.4"
+
+    with_body(certificate["entry"], shrink)
+    certificate["derivation"]["numbers"]["cap_epsilon"] = "0.4"
+    reworded(document, certificate["derivation"])
+    refused(document, "the balance exceeds the cap")
+
+
+def test_a_claim_other_than_the_ledgers_charge_is_refused() -> None:
+    """The headline is the small print."""
+    document = sample()
+    document["certificates"][GAUSSIAN_AT]["claim"]["epsilon"] = "0.1"
+    refused(document, "certificate 3 (position 5): the claim is not what the ledger charged")
+
+
+def test_a_wrong_total_is_refused() -> None:
+    """The stated total, the derived one and the sum are one number."""
+    document = sample()
+    document["total"]["epsilon"] = "1"
+    refused(document, "the stated total is not the one derived")
+    document["total"]["derivation"]["numbers"]["epsilon"] = "1"
+    reworded(document, document["total"]["derivation"])
+    refused(document, "the total is not the sum over the certificates that stand")
+
+
+def test_a_total_that_leaves_a_certificate_out_is_refused() -> None:
+    """Every certificate that stands is a premise of the total."""
+    document = sample()
+    document["total"]["derivation"]["premises"].pop()
+    refused(document, "the total does not rest on exactly the certificates that stand")
+
+
+def test_the_total_is_the_exact_sum_over_the_certificates_that_stand() -> None:
+    """No digit is lost, however different the sizes."""
+    ledger = Ledger()
+    tiny, large = Decimal("1e-30"), Decimal(999_999)
+    for epsilon in (tiny, large, tiny):
+        ledger.allocate(ClaimEvent(epsilon, Decimal(0)))
+    report = verify_document(text_of(prove_job(ledger.job(), SIGNER)))
+    assert report.epsilon == "999999.000000000000000000000000000002"
+
+
+def test_a_voided_allocation_counts_as_zero() -> None:
+    """A job whose one hold was voided costs nothing, and the report says on whose word."""
+    ledger = Ledger()
+    ledger.void(ledger.allocate(LAPLACE, ttl_seconds=60))
+    report = verify_document(text_of(prove_job(ledger.job(), SIGNER, ledger.others())))
+    assert (report.valid, report.epsilon, report.delta) == (True, "0", "0")
+    assert any("no data was read" in fact for fact in report.facts)
+
+
+def test_a_void_that_is_not_shown_is_refused() -> None:
+    """An allocation counts as zero only with the ledger entry that voided it."""
+    document = sample()
+    document["certificates"][VOIDED]["later"] = []
+    refused(document, "voided without showing the void")
+
+
+def test_a_void_that_is_hidden_behind_a_standing_claim_is_refused() -> None:
+    """The certificate says what its entries say."""
+    document = sample()
+    document["certificates"][VOIDED]["standing"] = "stands"
+    refused(document, "voided without showing the void, or the other way round")
+
+
+def test_a_void_after_the_hold_ran_out_is_refused() -> None:
+    """From then on a hold counts as spent for good."""
+    document = sample()
+    document["neighbours"] = []
+
+    def late(body: dict[str, Any]) -> None:
+        body["at"] = "2026-01-02T04:04:05.000000Z"
+
+    with_body(document["certificates"][VOIDED]["later"][0], late)
+    refused(document, "the hold was voided after its time had run out")
+
+
+def test_a_void_of_what_was_spent_at_once_is_refused() -> None:
+    """Only a hold can be voided."""
+    document = sample()
+    certificate = document["certificates"][VOIDED]
+    with_body(certificate["entry"], lambda body: body.update(kind="consumed"))
+    refused(document, "only a hold can be voided")
+
+
+def test_a_void_of_another_amount_is_refused() -> None:
+    """A void takes out what the hold put in."""
+    document = sample()
+
+    def more(body: dict[str, Any]) -> None:
+        body["charge"]["basic"]["epsilon"] = "2"
+
+    with_body(document["certificates"][VOIDED]["later"][0], more)
+    refused(document, "the void takes out another charge than the hold put in")
+
+
+def test_an_allocation_that_ends_twice_is_refused() -> None:
+    """An allocation is committed or voided once."""
+    document = sample()
+    later = document["certificates"][VOIDED]["later"]
+    again = dict(later[0])
+    with_body(again, lambda body: body.update(seq=10))
+    later.append({**again, "seq": 10})
+    refused(document, "an allocation ends at most once")
+
+
+def test_an_end_that_is_no_end_is_refused() -> None:
+    """An opening does not settle another allocation."""
+    document = sample()
+    document["certificates"][COMMITTED]["later"] = [document["certificates"][CLAIMED]["entry"]]
+    refused(document, "a consumed entry ends no allocation")
+    refused(document, "the allocation ends before it is opened")
+    refused(document, "belongs to another allocation")
+
+
+def test_an_entry_that_opens_nothing_is_refused() -> None:
+    """A budget entry carries no claim."""
+    document = sample()
+    document["certificates"][CLAIMED]["entry"] = document["neighbours"].pop(0)
+    refused(document, "a budget_set entry opens no allocation")
+
+
+def test_an_entry_of_another_job_is_refused() -> None:
+    """The proof is of one job."""
+    document = sample()
+    document["job_id"] = "job-2"
+    refused(document, "belongs to another job, 'job-1'")
+
+
+def test_an_entry_of_another_tenant_is_refused() -> None:
+    """The proof is of one tenant."""
+    document = sample()
+    document["tenant_id"] = "tenant-b"
+    refused(document, "belongs to another tenant, 'tenant-a'")
+
+
+def test_one_allocation_proved_twice_is_refused() -> None:
+    """Neither an entry nor an allocation stands in a document twice."""
+    document = sample()
+    document["certificates"].append(document["certificates"][CLAIMED])
+    refused(document, "stands in the document twice")
+    refused(document, "has 2 certificates")
+
+
+# The chain.
+
+
+def test_a_changed_body_is_refused_by_its_hash() -> None:
+    """SHA-256 is computed again."""
+    document = sample()
+    entry = document["certificates"][LAPLACE_AT]["entry"]
+    entry["body"] = entry["body"].replace('"scale":"3"', '"scale":"9"')
+    refused(document, "entry at position 3: the hash is not that of the body")
+
+
+def test_a_broken_link_is_refused() -> None:
+    """Entries n and n + 1 are linked by the hash of n."""
+    document = sample()
+    with_body(document["certificates"][LAPLACE_AT]["entry"], lambda body: body.update(actor="somebody else"))
+    refused(document, "position 4: its previous hash is not the hash of position 3")
+
+
+@pytest.mark.parametrize(
+    ("member", "value", "reason"),
+    [
+        ("spent", {"basic": {"epsilon": "0.6", "delta": "0"}}, "the balance does not follow from that of position 1"),
+        ("operations", 7, "the number of allocations does not follow from that of position 1"),
+        ("budget", {"basic": {"epsilon": "9", "delta": "1"}}, "the cap differs from that of position 1"),
+    ],
+)
+def test_a_balance_that_does_not_follow_from_its_neighbours_is_refused(member: str, value: object, reason: str) -> None:
+    """Each step is checked against the one before it, not only against itself."""
+    document = sample()
+    with_body(document["certificates"][CLAIMED]["entry"], lambda body: body.update({member: value}))
+    refused(document, f"position 2: {reason}")
+
+
+@pytest.mark.parametrize(
+    ("member", "value", "reason"),
+    [
+        ("prev_hash", "11" * 32, "the first entry must have 32 zero bytes"),
+        ("spent", {"basic": {"epsilon": "1", "delta": "0"}}, "the history does not start from a balance of 0"),
+    ],
+)
+def test_a_history_that_does_not_start_at_nothing_is_refused(member: str, value: object, reason: str) -> None:
+    """The first entry has no predecessor and nothing spent."""
+    document = sample()
+    with_body(document["neighbours"][0], lambda body: body.update({member: value}))
+    refused(document, f"position 1: {reason}")
+
+
+def test_a_body_that_is_not_canonical_is_refused() -> None:
+    """One content has one text, and so one hash (RFC 8785)."""
+    document = sample()
+    entry = document["certificates"][CLAIMED]["entry"]
+    entry["body"] = entry["body"].replace('"seq":2', '"seq": 2')
+    entry["hash"] = hashlib.sha256(entry["body"].encode()).hexdigest()
+    refused(document, "the body is not in canonical form")
+
+
+def drop_actor(body: dict[str, Any]) -> None:
+    """Takes a member away."""
+    del body["actor"]
+
+
+def double_event(body: dict[str, Any]) -> None:
+    """Adds a number that no claim has."""
+    body["event"]["scale"] = "1"
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (drop_actor, "does not have the members of a ledger entry"),
+        (lambda body: body.update(extra=1), "does not have the members of a ledger entry"),
+        (lambda body: body.update(v=2), "is of version 2"),
+        (lambda body: body.update(v=True), "is of version True"),
+        (lambda body: body.update(kind="refunded"), "kind 'refunded' is not known"),
+        (lambda body: body.update(seq=3), "stands at position 3, the document says 2"),
+        (lambda body: body.update(tenant_id=7), "tenant_id is not text"),
+        (lambda body: body.update(job_id=7), "job_id is not text"),
+        (lambda body: body.update(operations="1"), "operations is not a whole number"),
+        (lambda body: body.update(prev_hash=None), "prev_hash is not text"),
+        (lambda body: body.update(at="yesterday"), "is not a moment in UTC"),
+        (lambda body: body.update(details=None), "details are not an object"),
+        (lambda body: body.update(details={"ttl_seconds": "9"}), "ttl_seconds is not a whole number"),
+        (lambda body: body.update(charge=None), "charge is not that of a consumed entry"),
+        (lambda body: body.update(event=None), "has an event though it opens no allocation"),
+        (lambda body: body.update(event="noise"), "event is not an object"),
+        (lambda body: body.update(event={"kind": "exponential"}), "event is none that this checker knows"),
+        (double_event, "event is none that this checker knows"),
+        (lambda body: body["event"].update(version=2), "event is of a version"),
+        (lambda body: body.update(spent={"renyi": {}}), "does not stand under the basic filter alone"),
+        (lambda body: body.update(spent={"basic": {"epsilon": "1"}}), "is not an epsilon and a delta"),
+        (lambda body: body["spent"]["basic"].update(epsilon="-1"), "must be the text of a decimal"),
+        (lambda body: body["spent"]["basic"].update(epsilon="1e3"), "must be the text of a decimal"),
+        (lambda body: body["spent"]["basic"].update(epsilon="NaN"), "must be the text of a decimal"),
+        (lambda body: body["spent"]["basic"].update(epsilon=1), "must be the text of a decimal"),
+    ],
+)
+def test_a_body_that_no_ledger_writes_is_refused(change: Callable[[dict[str, Any]], None], reason: str) -> None:
+    """The checker reads version 1 entries, and nothing that resembles them."""
+    document = sample()
+    with_body(document["certificates"][CLAIMED]["entry"], change)
+    refused(document, reason)
+
+
+# The signature.
+
+
+def refused_as_it_is(text: str | bytes, reason: str, trusted: list[dict[str, Any]] | None = None) -> None:
+    """The text is checked as it stands."""
+    report = verify_document(text, trusted)
+    assert not report.valid
+    assert any(reason in found for found in report.reasons), report.reasons
+
+
+def test_a_document_changed_after_signing_is_refused() -> None:
+    """Even where the change would be harmless."""
+    refused_as_it_is(text_of({**sample(), "software": {}}), "the signature does not fit the document")
+
+
+def test_a_document_signed_by_a_key_it_does_not_bring_is_refused() -> None:
+    """The kid in the signature names a key in the document."""
+    refused_as_it_is(signed(sample(), STRANGER), "is not in the document")
+
+
+def test_only_a_trusted_key_counts_where_keys_are_trusted() -> None:
+    """A stranger's proof is whole, and still not the service's. Keys of other kinds in the set are passed over."""
+    text = text_of(sample())
+    rsa = {"kty": "RSA", "n": "AQAB", "e": "AQAB", "kid": SIGNER.kid}
+    report = verify_document(text, [rsa, SIGNER.public_jwk])
+    assert report.valid
+    assert f"signed by the trusted key {SIGNER.kid}" in report.facts
+    for keys in ([STRANGER.public_jwk], [rsa], []):
+        refused_as_it_is(text, "not among the trusted keys", list(keys))
+
+
+def test_a_key_under_another_keys_name_is_refused() -> None:
+    """A kid is the key's own thumbprint."""
+    document = sample()
+    document["keys"] = [{**STRANGER.public_jwk, "kid": SIGNER.kid}]
+    refused(document, "is not in the document")
+    document["keys"] = [{**SIGNER.public_jwk, "kid": "mine"}]
+    refused(document, "the key is not named by its thumbprint")
+
+
+@pytest.mark.parametrize(
+    ("key", "reason"),
+    [({"kty": "EC"}, "is not an Ed25519 public key"), ({"x": "AAAA"}, "32 bytes"), ({"x": "A*"}, "not base64url")],
+)
+def test_a_key_that_is_none_is_refused(key: dict[str, str], reason: str) -> None:
+    """Malformed keys are refused, not passed over: the document brings them itself."""
+    document = sample()
+    document["keys"] = [{**SIGNER.public_jwk, **key}]
+    refused(document, reason)
+
+
+@pytest.mark.parametrize(
+    ("header", "reason"),
+    [
+        ("eyJhbGciOiJub25lIn0", "must name the algorithm EdDSA and a kid, and nothing else"),
+        ("e30", "must name the algorithm EdDSA and a kid, and nothing else"),
+        ("W10", "must name the algorithm EdDSA and a kid, and nothing else"),
+        ("", "not JSON"),
+        ("_w", "not JSON"),
+        ("é", "not base64url"),
+    ],
+)
+def test_a_signature_with_another_header_is_refused(header: str, reason: str) -> None:
+    """Algorithm none, no algorithm, no object, nothing at all."""
+    document = sample()
+    document["signature"] = header + document["signature"][document["signature"].index("..") :]
+    refused_as_it_is(text_of(document), reason)
+
+
+@pytest.mark.parametrize("signature", ["", "a.b", "a.b.c", "a..b.c"])
+def test_a_signature_that_is_no_detached_jws_is_refused(signature: str) -> None:
+    """The content is the document, not something inside the signature."""
+    refused_as_it_is(text_of({**sample(), "signature": signature}), "not a compact JWS with detached content")
+
+
+def test_a_signature_in_another_spelling_is_refused() -> None:
+    """The last character of 64 bytes in base64url has four bits to spare; they must be 0 (RFC 4648, section 3.5)."""
+    document = sample()
+    last = document["signature"][-1]
+    assert last in "AQgw"
+    document["signature"] = document["signature"][:-1] + chr(ord(last) + 1)
+    refused_as_it_is(text_of(document), "not base64url text in its one spelling")
+
+
+# Whatever else may come.
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.integers(0, 10**6), st.integers(1, 255))
+def test_no_byte_can_be_changed(position: int, difference: int) -> None:
+    """Changing any one byte of a document makes it invalid, or unreadable, and never raises."""
+    raw = bytearray(_RAW)
+    raw[position % len(raw)] ^= difference
+    assert not verify_document(bytes(raw)).valid
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 10**6))
+def test_no_truncated_document_is_valid(length: int) -> None:
+    """A part of a proof proves nothing."""
+    assert not verify_document(_RAW[: length % len(_RAW)]).valid
+
+
+_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data())
+def test_no_member_can_be_replaced_by_anything_else(data: st.DataObject) -> None:
+    """Any value in any place gives a report, never an exception, and never a valid one."""
+    document = sample()
+    holder: Any = document
+    while True:
+        places = list(holder) if isinstance(holder, dict) else list(range(len(holder)))
+        place = data.draw(st.sampled_from(places))
+        child = holder[place]
+        if not isinstance(child, dict | list) or not child or data.draw(st.booleans()):
+            break
+        holder = child
+    holder[place] = data.draw(_VALUES.filter(lambda value: value != child))
+    report = verify_document(json.dumps(document))
+    assert not report.valid
+    assert report.reasons
+    assert all(reason.isascii() and "could not be completed" not in reason for reason in report.reasons)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.text() | st.binary())
+def test_no_noise_is_valid(noise: str | bytes) -> None:
+    """Random text and bytes give a report."""
+    assert not verify_document(noise).valid
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "not JSON"),
+        ("[]", "document must be an object"),
+        ("{}", "document has no format"),
+        (b"\xff\xfe{", "not UTF-8"),
+        ("[" * 100_000, "nested too deeply"),
+        ('{"a":' * 100_000, "nested too deeply"),
+        ('{"format":NaN}', "NaN"),
+        ('{"format":-Infinity}', "Infinity"),
+        ('{"format":1.5}', "not a whole number"),
+        ('{"format":1e999}', "not a whole number"),
+        ('{"format":' + "9" * 5000 + "}", "out of range"),
+        ('{"format":1,"format":1}', "the same name twice"),
+        ('"\\ud800"', "document must be an object"),
+    ],
+)
+def test_what_is_no_strict_json_is_refused(text: str | bytes, reason: str) -> None:
+    """Each with its reason."""
+    refused_as_it_is(text, reason)
+
+
+def test_a_huge_document_is_refused_unread() -> None:
+    """The limit counts bytes, in text as well."""
+    refused_as_it_is(b" " * (MAX_BYTES + 1), "larger than 32 MiB")
+    refused_as_it_is(" " * (MAX_BYTES + 1), "larger than 32 MiB")
+    refused_as_it_is("é" * (MAX_BYTES // 2 + 1), "larger than 32 MiB")
+
+
+def paths(value: object, path: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
+    """Every path to a member of an object in the document."""
+    if isinstance(value, dict):
+        return [found for name, child in value.items() for found in [(*path, name), *paths(child, (*path, name))]]
+    if isinstance(value, list):
+        return [found for at, child in enumerate(value) for found in paths(child, (*path, at))]
+    return []
+
+
+def test_no_member_can_be_missing_and_none_can_be_added() -> None:
+    """The format is closed; only which software is listed is open."""
+    for path in paths(sample()):
+        if path == ("signature",) or (path[0] == "software" and len(path) > 1):
+            continue
+        document = sample()
+        holder: Any = document
+        for step in path[:-1]:
+            holder = holder[step]
+        value = holder.pop(path[-1])
+        assert not verify_document(signed(document)).valid, path
+        holder[path[-1]] = value
+        holder["surplus"] = "1"
+        assert not verify_document(signed(document)).valid, path
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "reason"),
+    [
+        (("format",), "other", "format must be privacy-engine-proof"),
+        (("version",), 2, "version must be 1"),
+        (("version",), True, "version must be 1"),
+        (("certificates",), [], "certificates must not be empty"),
+        (("certificates",), {}, "certificates must be a list"),
+        (("software",), [], "software must be an object"),
+        (("job_id",), "\ud800", "half of a surrogate pair"),
+        (("certificates", 0, "standing"), "maybe", "standing must be"),
+        (("certificates", 0, "claim", "epsilon"), "1e3", "must be the text of a decimal"),
+        (("certificates", 0, "claim", "epsilon"), "1/2", "must be the text of a decimal"),
+        (("certificates", 0, "claim", "guarantee", "scope"), "the universe", "in the words of the format"),
+        (("certificates", 0, "derivation", "statement"), "Nothing was spent.", "must say what the numbers say"),
+        (("certificates", 0, "derivation", "rule"), "claim", "rule must be filter"),
+        (("certificates", 0, "derivation", "premises"), [], "must hold 1, not 0"),
+        (("certificates", 0, "derivation", "premises", 0, "rule"), "filter", "must be claim or gaussian or laplace"),
+        (("certificates", 0, "derivation", "numbers", "cap_delta"), "1/0", "must be the text of a decimal or fraction"),
+        (("certificates", 0, "entry", "seq"), 0, "seq must be a whole number from 1"),
+        (("certificates", 0, "entry", "seq"), True, "seq must be a whole number from 1"),
+    ],
+)
+def test_a_member_outside_the_format_is_refused(path: tuple[str | int, ...], value: object, reason: str) -> None:
+    """Each with the place where it stands."""
+    document = sample()
+    holder: Any = document
+    for step in path[:-1]:
+        holder = holder[step]
+    holder[path[-1]] = value
+    refused_as_it_is(json.dumps(document), reason)
+
+
+def test_the_report_quotes_hostile_text_in_plain_ascii() -> None:
+    """A document cannot steer the terminal of whoever checks it."""
+    ledger = Ledger()
+    document = prove_job([ledger.allocate(CLAIM, job_id="\x1b[2J" + "é" * 500)], SIGNER)
+    document["job_id"] = "other"
+    report = verify_document(signed(document))
+    assert not report.valid
+    assert all(reason.isascii() and reason.isprintable() and len(reason) < 200 for reason in report.reasons)
+
+
+# The command.
+
+
+def test_the_command_answers_by_its_exit_status(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """0 for a valid proof, 1 with the reason for another, 2 for a file that cannot be read."""
+    good, bad, keys, strangers = (tmp_path / name for name in ("good.json", "bad.json", "keys.json", "strangers.json"))
+    good.write_text(text_of(sample()), encoding="utf-8")
+    bad.write_text("{}")
+    keys.write_text(json.dumps({"keys": [SIGNER.public_jwk]}))
+    strangers.write_text(json.dumps({"keys": [STRANGER.public_jwk]}))
+    assert main([str(good)]) == 0
+    assert "VALID: job 'job-1' of tenant 'tenant-a'" in capsys.readouterr().out
+    assert main([str(good), "--keys", str(keys)]) == 0
+    assert "signed by the trusted key" in capsys.readouterr().out
+    assert main([str(good), "--keys", str(strangers)]) == 1
+    assert "not among the trusted keys" in capsys.readouterr().out
+    assert main([str(bad)]) == 1
+    assert "wrong: document has no format" in capsys.readouterr().out
+    assert main([str(tmp_path / "absent.json")]) == 2
+    assert main([str(good), "--keys", str(bad)]) == 2
+    assert "not a JWK set" in capsys.readouterr().err
+
+
+def test_a_report_is_a_value() -> None:
+    """Equal documents give equal reports."""
+    assert isinstance(verify_document(_RAW), Report)
+    assert verify_document(_RAW) == verify_document(_RAW)
+
+
+_RAW = text_of(sample()).encode()
