@@ -145,9 +145,7 @@ class Verdict:
     limit: Decimal | None = None
 
 
-def decide_allocation(
-    head: Entry, earlier: Entry | None, request: Allocate, limits: Limits, now: datetime
-) -> Verdict:
+def decide_allocation(head: Entry, earlier: Entry | None, request: Allocate, limits: Limits, now: datetime) -> Verdict:
     """Decides a request to spend.
 
     Args:

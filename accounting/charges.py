@@ -85,9 +85,7 @@ def gaussian_price(event: GaussianEvent, delta: Decimal) -> GaussianPrice:
         raise InvalidValueError("delta", "must be greater than 0 and less than 1: a Gaussian has no pure epsilon")
     rho = (Fraction(event.sensitivity) / Fraction(event.sigma)) ** 2 / 2
     if not SMALLEST_RHO <= rho <= LARGEST_RHO:
-        raise InvalidValueError(
-            "event.sigma", "is out of range: sigma / sensitivity must be from 0.0023 to 7000000"
-        )
+        raise InvalidValueError("event.sigma", "is out of range: sigma / sensitivity must be from 0.0023 to 7000000")
     order = _best_order(float(rho), float(delta))
     exact = _epsilon_at_order(rho, order, delta)
     _check_agreement(exact, order, float(rho), float(delta))

@@ -1,7 +1,7 @@
 """Turns a FastAPI app factory into a Ray Serve application with its own ingress."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from fastapi import FastAPI
 from ray import serve
@@ -22,7 +22,7 @@ def ingress_application(
     scaling: dict[str, Any] = (
         {"autoscaling_config": replicas} if isinstance(replicas, dict) else {"num_replicas": replicas}
     )
-    deployment = serve.deployment(serve.ingress(build)()).options(
+    deployment = cast(serve.Deployment, serve.deployment(serve.ingress(build)())).options(
         name=name,
         max_ongoing_requests=1_000,
         health_check_period_s=1,
@@ -32,4 +32,5 @@ def ingress_application(
         logging_config=LoggingConfig(encoding="JSON", enable_access_log=False, log_level="WARNING"),
         **scaling,
     )
-    return deployment.bind()
+    application: serve.Application = deployment.bind()
+    return application

@@ -95,9 +95,7 @@ def invalid(name: str, reason: str) -> Problem:
 
 def unavailable(detail: str) -> Problem:
     """A passing problem of ours: nothing was acknowledged, the caller repeats with the same idempotency key."""
-    return Problem(
-        Code.UNAVAILABLE, f"{detail}. Repeat with the same idempotency key.", headers={"Retry-After": "1"}
-    )
+    return Problem(Code.UNAVAILABLE, f"{detail}. Repeat with the same idempotency key.", headers={"Retry-After": "1"})
 
 
 def problem_response(problem: Problem, accept: str = "") -> Response:

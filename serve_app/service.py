@@ -10,6 +10,7 @@ from accounting.ledger.postgres import PostgresLedgerStore
 from serve_app.auth.keys import KeyRing
 from serve_app.auth.tokens import TokenVerifier
 from serve_app.config import Settings
+from serve_app.logs import configure_logging
 from serve_app.problems import install_problem_handlers
 
 VERSION = "0.1.0"
@@ -55,6 +56,7 @@ class Service:
 
 def new_app(title: str, lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]] | None = None) -> FastAPI:
     """A FastAPI app whose errors are problem documents. Its OpenAPI document is served by the front."""
+    configure_logging()
     app = FastAPI(title=title, version=VERSION, openapi_url=None, docs_url=None, redoc_url=None, lifespan=lifespan)
     install_problem_handlers(app)
     return app

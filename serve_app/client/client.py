@@ -124,7 +124,7 @@ def _give_up_or_go_on(call: Call, attempt: int, error: httpx.TransportError) -> 
 
 
 def _pause(attempt: int) -> float:
-    return FIRST_PAUSE_SECONDS * 2**attempt * (0.5 + random.random())
+    return float(FIRST_PAUSE_SECONDS * 2**attempt * (0.5 + random.random()))
 
 
 def _accepted(response: httpx.Response) -> httpx.Response:

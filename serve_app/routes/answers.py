@@ -137,8 +137,11 @@ def refusal(verdict: Verdict, charge: PrivacyLoss | None = None) -> Problem:
             return Problem(Code.OPERATION_LIMIT, detail, extra)
         case Outcome.KEY_REUSED:
             detail = "This idempotency key was used for a different request. Use a new key for a new operation."
-            return Problem(Code.IDEMPOTENCY_MISMATCH, detail, {"allocation_id": verdict.answer.allocation_id}) \
-                if verdict.answer else Problem(Code.IDEMPOTENCY_MISMATCH, detail)
+            return (
+                Problem(Code.IDEMPOTENCY_MISMATCH, detail, {"allocation_id": verdict.answer.allocation_id})
+                if verdict.answer
+                else Problem(Code.IDEMPOTENCY_MISMATCH, detail)
+            )
         case Outcome.UNKNOWN_TENANT:
             return Problem(Code.UNKNOWN_TENANT, "An administrator has to create this tenant's budget first.")
         case Outcome.UNKNOWN_ALLOCATION:

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 import msgspec
 import structlog
+from fastapi import FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from accounting.admission import Allocate, Outcome, Verdict
@@ -71,16 +72,16 @@ class HotEndpoint:
             await problem_response(problem, headers.get(b"accept") or "")(scope, receive, send)
             return
         except OverloadedError:
-            problem = unavailable("Too many requests are waiting; nothing was charged")
-            await problem_response(problem)(scope, receive, send)
+            overload = unavailable("Too many requests are waiting; nothing was charged")
+            await problem_response(overload)(scope, receive, send)
             return
         except StoreUnavailableError as error:
             await problem_response(unavailable(f"The ledger did not answer: {error}"))(scope, receive, send)
             return
         except Exception:
             log.exception("unhandled_error", path=scope.get("path"))
-            problem = Problem(Code.INTERNAL, "Nothing was acknowledged. The service's log says more.")
-            await problem_response(problem)(scope, receive, send)
+            bug = Problem(Code.INTERNAL, "Nothing was acknowledged. The service's log says more.")
+            await problem_response(bug)(scope, receive, send)
             return
         sent = [_JSON, (b"content-length", str(len(answer)).encode())]
         if replayed:
@@ -95,16 +96,16 @@ class HotFirst:
     The hot paths so skip the middleware that every FastAPI app puts around its routes.
     """
 
-    def __init__(self, hot: Mapping[str, ASGIApp], app: ASGIApp) -> None:
+    def __init__(self, hot: Mapping[str, ASGIApp], app: FastAPI) -> None:
         self._hot = hot
-        self._app = app
+        self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["method"] == "POST":
             path = scope["path"].removeprefix(scope.get("root_path", ""))
-            await self._hot.get(path, self._app)(scope, receive, send)
+            await self._hot.get(path, self.app)(scope, receive, send)
         else:
-            await self._app(scope, receive, send)
+            await self.app(scope, receive, send)
 
 
 def hot_endpoints(verifier: TokenVerifier, owner: Callable[[], BudgetOwner], *, noop: bool) -> dict[str, ASGIApp]:

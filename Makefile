@@ -1,0 +1,48 @@
+# Everything runs from .venv, made here with pip. `make run` and `make test` work on a fresh clone.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PORT ?= 8000
+
+.PHONY: run test lint typecheck format bench clean
+
+run: $(VENV)/.service
+	@$(BIN)/python -m serve_app.quickstart.run --port $(PORT)
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest --cov -q
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+typecheck: $(VENV)/.dev
+	$(BIN)/mypy
+
+format: $(VENV)/.dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/.dev
+	$(BIN)/python -m benchmarks.allocate $(BENCH_ARGS)
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+$(VENV)/bin/pip:
+	@echo "Making $(VENV)"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "Python 3.11 or newer is needed; say which with: make PYTHON=python3.12 ..."; exit 1; }
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.service: pyproject.toml | $(VENV)/bin/pip
+	@echo "Installing the service (a few minutes the first time)"
+	@$(BIN)/pip install --disable-pip-version-check --progress-bar on -e '.[service,quickstart]' | \
+	  awk '/^(Collecting|Downloading|Installing)/ { printf "  %s %s\n", $$1, $$2; fflush() }'
+	@$(BIN)/python -c 'import ray, fastapi, opendp' && touch $@
+
+$(VENV)/.dev: pyproject.toml | $(VENV)/bin/pip
+	@echo "Installing the service and its development tools (a few minutes the first time)"
+	@$(BIN)/pip install --disable-pip-version-check -q -e '.[service,quickstart,dev]'
+	@touch $@ $(VENV)/.service

@@ -1,0 +1,107 @@
+"""One OpenAPI document for the whole service, whichever deployment answers a path."""
+
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from serve_app import schemas
+from serve_app.problems import Code
+from serve_app.service import PREFIX, VERSION, Service
+
+_STRUCTS = (
+    schemas.AllocateBody,
+    schemas.AllocateBatchBody,
+    schemas.AllocateAnswer,
+    schemas.ConsumeBody,
+    schemas.SettleBody,
+    schemas.BudgetBody,
+    schemas.ApplyBody,
+    schemas.PlanBody,
+)
+_OPEN_PATHS = ("/health/", "/.well-known/", "/openapi.json")
+
+
+def openapi_document(service: Service, front: FastAPI) -> dict[str, Any]:
+    """The document: FastAPI's own description of each app, the hot routes beside it, and the shared schemas."""
+    # Here, because each of these modules brings along what only its own deployment needs.
+    from serve_app.routes.budget import create_budget_app
+    from serve_app.routes.mechanisms import create_mechanisms_app
+    from serve_app.routes.pictures import create_pictures_app
+    from serve_app.routes.proofs import create_proofs_app
+
+    budget = create_budget_app(service.settings, service.verifier(), service.store)
+    apps = (
+        (front, ""),
+        (budget.app, f"{PREFIX}/budget"),
+        (create_mechanisms_app(service), f"{PREFIX}/mechanism"),
+        (create_proofs_app(service), f"{PREFIX}/proof"),
+        (create_pictures_app(service), f"{PREFIX}/loss"),
+    )
+    paths: dict[str, Any] = {}
+    components: dict[str, Any] = {}
+    for app, prefix in apps:
+        part = get_openapi(title=app.title, version=VERSION, routes=app.routes)
+        components |= part.get("components", {}).get("schemas", {})
+        paths |= {prefix + path.replace(":path}", "}"): described for path, described in part["paths"].items()}
+    paths |= {f"{PREFIX}/budget{path}": described for path, described in _hot_paths().items()}
+    _, structs = schemas.json_schema(*_STRUCTS)
+    for path, operations in paths.items():
+        if path.startswith(_OPEN_PATHS):
+            for operation in operations.values():
+                operation["security"] = []
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Privacy engine",
+            "version": VERSION,
+            "description": "Differential-privacy budgets, mechanisms and proofs. Errors are RFC 9457 problem documents "
+            f"with a stable `code`: {', '.join(Code)}.",
+        },
+        "servers": [{"url": service.settings.base_url}],
+        "security": [{"bearer": []}],
+        "paths": paths,
+        "components": {
+            "schemas": components | structs,
+            "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},
+        },
+    }
+
+
+def _hot_paths() -> dict[str, Any]:
+    key = {
+        "name": "Idempotency-Key",
+        "in": "header",
+        "required": False,
+        "schema": {"type": "string"},
+        "description": "Same key, same request: the first answer again. Default: the body's operation_id, else job_id.",
+    }
+    refusals = {
+        "402": {"description": "budget_exhausted"},
+        "422": {"description": "invalid_request, operation_limit or idempotency_mismatch"},
+        "503": {"description": "unavailable: repeat with the same key"},
+    }
+    answer = {"application/json": {"schema": {"$ref": "#/components/schemas/AllocateAnswer"}}}
+    admitted = {"description": "admitted, or a replay of what was", "content": answer}
+    return {
+        "/allocate": {
+            "post": {
+                "summary": "Spend or hold budget",
+                "parameters": [key],
+                "requestBody": _body("AllocateBody"),
+                "responses": {"200": admitted, **refusals},
+            }
+        },
+        "/allocate:batch": {
+            "post": {
+                "summary": "Many allocations, each with its own outcome",
+                "parameters": [key],
+                "requestBody": _body("AllocateBatchBody"),
+                "responses": {"200": {"description": "`results`, one for each allocation, in order"}},
+            }
+        },
+    }
+
+
+def _body(name: str) -> dict[str, Any]:
+    return {"required": True, "content": {"application/json": {"schema": {"$ref": f"#/components/schemas/{name}"}}}}

@@ -1,0 +1,58 @@
+"""The front: health, public keys, the OpenAPI document, plans. What is light and belongs to no other deployment."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI
+
+from accounting.ledger.postgres import PostgresLedgerStore
+from accounting.ledger.store import StoreUnavailableError
+from serve_app.client.client import AsyncPrivacyClient
+from serve_app.openapi import openapi_document
+from serve_app.problems import unavailable
+from serve_app.routes.plans import plan_router
+from serve_app.service import PREFIX, VERSION, Service, new_app
+
+
+def create_front_app(service: Service) -> FastAPI:
+    """The app at the root of the address."""
+    stores: list[PostgresLedgerStore] = []
+    clients: list[AsyncPrivacyClient] = []
+    verifier = service.verifier()
+    public_keys = service.keys().public_keys()
+    document: dict[str, Any] = {}
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        async with service.store(2) as store, AsyncPrivacyClient(service.settings.base_url) as client:
+            stores.append(store)
+            clients.append(client)
+            yield
+
+    app = new_app("Front", lifespan)
+    app.include_router(plan_router(verifier, lambda: stores[-1], lambda: clients[-1]), prefix=f"{PREFIX}/composition")
+
+    @app.get("/health/live", summary="Whether the process answers")
+    async def live() -> dict[str, str]:
+        return {"status": "alive", "version": VERSION}
+
+    @app.get("/health/ready", summary="Whether the service can do its work: the ledger answers")
+    async def ready() -> dict[str, str]:
+        try:
+            await stores[-1].tails({})
+        except StoreUnavailableError as error:
+            raise unavailable(f"The ledger did not answer: {error}") from None
+        return {"status": "ready", "ledger": "reachable", "version": VERSION}
+
+    @app.get("/.well-known/jwks.json", summary="Public keys that check tokens and proofs (RFC 7517)")
+    async def keys() -> dict[str, Any]:
+        return public_keys
+
+    @app.get("/openapi.json", summary="This document")
+    async def openapi() -> dict[str, Any]:
+        if not document:
+            document.update(openapi_document(service, app))
+        return document
+
+    return app

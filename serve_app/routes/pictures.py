@@ -1,0 +1,74 @@
+"""``loss/visualize``: a tenant's loss over time against its cap, as a picture or as numbers."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Annotated, Literal
+
+from fastapi import Depends, FastAPI
+from starlette.responses import JSONResponse, Response
+
+from accounting.ledger.entry import Entry
+from accounting.ledger.postgres import PostgresLedgerStore
+from accounting.ledger.store import LedgerStore
+from deployments.visualization.picture import draw
+from deployments.visualization.series import loss_series, series_to_wire
+from serve_app.auth.principal import READERS, Principal
+from serve_app.problems import Code, Problem
+from serve_app.routes.access import principal_by
+from serve_app.service import Service, new_app
+
+PAGE = 10_000
+MAX_ENTRIES = 100_000
+"""Entries in one picture: the latest so many."""
+
+
+def create_pictures_app(service: Service) -> FastAPI:
+    """The app that draws."""
+    stores: list[PostgresLedgerStore] = []
+    drawing = asyncio.Lock()
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        async with service.store() as store:
+            stores.append(store)
+            yield
+
+    app = new_app("Pictures", lifespan)
+    Asking = Annotated[Principal, Depends(principal_by(service.verifier()))]  # noqa: N806 - a type
+
+    @app.get("/visualize", summary="Loss over time against the cap: PNG, SVG, or the numbers as JSON")
+    async def visualize(
+        asking: Asking,
+        format: Literal["png", "svg", "json"] = "png",  # noqa: A002 - the interface's own word
+        member: Literal["basic"] | None = None,
+        tenant_id: str | None = None,
+    ) -> Response:
+        asking.require(READERS)
+        tenant = asking.tenant(tenant_id)
+        entries = await latest_entries(stores[-1], tenant)
+        if not entries:
+            raise Problem(Code.UNKNOWN_TENANT, "The tenant has no budget yet, so there is nothing to draw.")
+        series = await asyncio.to_thread(loss_series, entries, tenant)
+        if format == "json":
+            return JSONResponse(series_to_wire(series))
+        # matplotlib keeps state of its own: one picture at a time in a process, and more replicas for more.
+        async with drawing:
+            picture = await asyncio.to_thread(draw, series, format, member)
+        return Response(picture, media_type="image/svg+xml" if format == "svg" else "image/png")
+
+    return app
+
+
+async def latest_entries(store: LedgerStore, tenant_id: str) -> list[Entry]:
+    """The tenant's last `MAX_ENTRIES` entries, oldest first."""
+    head = (await store.tails({tenant_id: ()}))[tenant_id].head
+    if head is None:
+        return []
+    entries: list[Entry] = []
+    after = max(head.seq - MAX_ENTRIES, 0)
+    while after < head.seq:
+        page = await store.history(tenant_id, after, PAGE)
+        entries += page
+        after = page[-1].seq
+    return entries
