@@ -49,6 +49,8 @@ def price(event: Event, delta: Decimal = ZERO) -> PrivacyLoss:
     """
     match event:
         case ClaimEvent():
+            if delta != 0:
+                raise InvalidValueError("delta", "must be 0 here: a claim states its delta inside the event")
             return PrivacyLoss(event.epsilon, event.delta)
         case LaplaceEvent():
             if delta != 0:

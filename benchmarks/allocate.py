@@ -4,11 +4,12 @@ Every round puts load, one after the other, on the row-lock peer and on this ser
 service's no-op endpoint (the same authentication and body, no ledger), and on both again with 1,000 tenants. All of it
 runs on one machine against one Postgres.
 
-    python -m benchmarks.allocate --base-url http://127.0.0.1:8000 --private-key key.pem --kid KID --database-url URL
+    python -m benchmarks.allocate        (or: make bench)
 """
 
 import argparse
 import asyncio
+import os
 import secrets
 import signal
 import socket
@@ -18,7 +19,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
@@ -26,11 +27,14 @@ import asyncpg
 import httpx
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from accounting.storage import embedded
 from benchmarks import row_lock_peer
-from benchmarks.load import Generator, LoadResult, run_load
+from benchmarks.load import Generator, LoadError, LoadResult, run_load
 from benchmarks.machine import this_machine
 from benchmarks.report import MeasuredPath, Report, Round, summarize
-from benchmarks.tokens import load_private_key, mint_many, public_pem
+from benchmarks.tokens import mint_many, public_pem
+from serve_app.auth.keys import KeyRing
+from serve_app.runner import find_running
 
 ALLOCATE_PATH = "/api/v1/privacy/budget/allocate"
 NOOP_PATH = "/api/v1/privacy/budget/noop"
@@ -187,26 +191,30 @@ def running_peer(targets: Targets, plan: Plan) -> Iterator[str]:
 
 
 @contextmanager
-def start_service(options: argparse.Namespace) -> Iterator[Targets]:
-    """Provide the service under test: here the one that the command line names, which somebody else has started.
-
-    Args:
-        options: The parsed command line.
+def start_service() -> Iterator[Targets]:
+    """Start the service under test as a user does, with a data folder of its own and the no-op route switched on.
 
     Yields:
         The targets, which answer for as long as the context is open.
     """
-    targets = Targets.at(
-        options.base_url,
-        private_key=load_private_key(options.private_key.read_bytes()),
-        kid=options.kid,
-        database_url=options.database_url,
-    )
-    yield replace(
-        targets,
-        allocate_url=options.allocate_url or targets.allocate_url,
-        noop_url=options.noop_url or targets.noop_url,
-    )
+    with tempfile.TemporaryDirectory(prefix="prv-", ignore_cleanup_errors=True) as folder:
+        home = Path(folder) / "home"
+        environment = {**os.environ, "AUMOS_PRIVACY_HOME": str(home), "AUMOS_PRIVACY_NOOP_ROUTE": "true"}
+        command = [sys.executable, "-m", "serve_app.cli.main"]
+        subprocess.run([*command, "up", "--detach", "--port", str(_free_port())], env=environment, check=True)
+        try:
+            key = KeyRing(home / "keys").token_key
+            running = find_running(home)
+            if running is None:
+                raise LoadError("the service under test has stopped")
+            yield Targets.at(
+                running.url,
+                private_key=key.private_key,
+                kid=key.kid,
+                database_url=embedded.start(home / "postgres"),
+            )
+        finally:
+            subprocess.run([*command, "down"], env=environment, check=True)
 
 
 def parse_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -216,15 +224,6 @@ def parse_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         prog="python -m benchmarks.allocate",
         description="Measure allocations beside a plain row-lock service and beside the no-op endpoint.",
     )
-    service = parser.add_argument_group("the service under test")
-    service.add_argument("--base-url", required=True, help="where it listens, such as http://127.0.0.1:8000")
-    service.add_argument("--allocate-url", help=f"default: {ALLOCATE_PATH} below the base URL")
-    service.add_argument("--noop-url", help=f"default: {NOOP_PATH} below the base URL")
-    service.add_argument(
-        "--private-key", required=True, type=Path, help="PEM file of the Ed25519 key that signs tokens"
-    )
-    service.add_argument("--kid", required=True, help="the name of that key in the service's key set")
-    service.add_argument("--database-url", required=True, help="its Postgres, as a role that creates tables")
     load = parser.add_argument_group("the load")
     load.add_argument("--rounds", type=int, default=plan.rounds)
     load.add_argument("--seconds", type=int, default=plan.seconds, help="of each measurement")
@@ -251,7 +250,7 @@ def main() -> None:
     )
     # A terminated benchmark leaves through the same door as a finished one, so that nothing it started outlives it.
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
-    with start_service(options) as targets:
+    with start_service() as targets:
         report = measure(targets, plan, say=lambda line: print(line, flush=True))
     print(f"\n{report.to_text()}")
     if options.json:

@@ -36,10 +36,17 @@ def one_of(**spellings: T | None) -> T | None:
     for value in spellings.values():
         if value is None:
             continue
-        if found is not None and value != found:
+        if found is not None and not _same(value, found):
             raise ConflictingSpellingsError(tuple(name for name, given in spellings.items() if given is not None))
         found = value
     return found
+
+
+def _same(one: object, other: object) -> bool:
+    try:
+        return one == other
+    except ArithmeticError:
+        return False  # a signalling NaN, which may not even be compared
 
 
 class EventBody(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):

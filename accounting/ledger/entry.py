@@ -108,9 +108,9 @@ def entry_to_wire(entry: Entry) -> dict[str, Any]:
         "seq": entry.seq,
         "kind": entry.kind.value,
         "at": timestamp_text(entry.at),
-        "budget": {"basic": _amounts(entry.budget)},
+        "budget": {"basic": loss_texts(entry.budget)},
         "spent": {"basic": loss_to_wire(entry.spent)},
-        "charge": None if entry.charge is None else {"basic": _amounts(entry.charge)},
+        "charge": None if entry.charge is None else {"basic": loss_texts(entry.charge)},
         "event": None if entry.event is None else event_to_wire(entry.event),
         "operations": entry.operations,
         "period_start": timestamp_text(entry.period_start),
@@ -153,8 +153,8 @@ def entry_from_body(body: str) -> Entry:
 
 
 @lru_cache(maxsize=4096)
-def _amounts(loss: PrivacyLoss) -> dict[str, str]:
-    # Caps and charges repeat from entry to entry. Callers must not change what they get.
+def loss_texts(loss: PrivacyLoss) -> dict[str, str]:
+    """`loss_to_wire`, remembered: caps and charges repeat from entry to entry. Not to be changed by the caller."""
     return loss_to_wire(loss)
 
 

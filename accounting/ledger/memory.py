@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 
+from accounting.ledger.canonical import GENESIS_HASH
 from accounting.ledger.entry import OPENING_KINDS, Entry
 from accounting.ledger.store import ConflictError, Tail
 
@@ -13,7 +14,8 @@ class MemoryLedgerStore:
     def __init__(self) -> None:
         self._histories: dict[str, list[Entry]] = {}
         self._by_key: dict[tuple[str, str], Entry] = {}
-        self._ended: set[tuple[str, str]] = set()
+        self._allocations: set[tuple[str, str, bool]] = set()
+        """Tenant, allocation, and whether it is its opening or its end."""
 
     def now(self) -> datetime:
         """The process's clock, in UTC."""
@@ -21,29 +23,31 @@ class MemoryLedgerStore:
 
     async def append(self, entries: Sequence[Entry]) -> None:
         """Stores all entries or none. See `LedgerStore.append`."""
-        lengths: dict[str, int] = {}
+        heads: dict[str, Entry] = {}
         keys: set[tuple[str, str]] = set()
-        ends: set[tuple[str, str]] = set()
+        steps: set[tuple[str, str, bool]] = set()
         for entry in entries:
-            length = lengths.get(entry.tenant_id, len(self._histories.get(entry.tenant_id, ())))
-            if entry.seq != length + 1:
+            head = heads.get(entry.tenant_id) or self._tail(entry.tenant_id, ()).head
+            if entry.seq != (head.seq if head else 0) + 1:
                 raise ConflictError(f"position {entry.seq} of {entry.tenant_id} is not the next one")
-            lengths[entry.tenant_id] = entry.seq
+            if entry.prev_hash != (head.hash if head else GENESIS_HASH):
+                raise ConflictError(f"entry {entry.seq} of {entry.tenant_id} does not follow the entry before it")
+            heads[entry.tenant_id] = entry
             if entry.idempotency_key is not None:
                 key = (entry.tenant_id, entry.idempotency_key)
                 if key in self._by_key or key in keys:
                     raise ConflictError(f"key {entry.idempotency_key} of {entry.tenant_id} is taken")
                 keys.add(key)
-            if entry.allocation_id is not None and entry.kind not in OPENING_KINDS:
-                end = (entry.tenant_id, entry.allocation_id)
-                if end in self._ended or end in ends:
-                    raise ConflictError(f"allocation {entry.allocation_id} of {entry.tenant_id} has ended")
-                ends.add(end)
+            if entry.allocation_id is not None:
+                step = (entry.tenant_id, entry.allocation_id, entry.kind in OPENING_KINDS)
+                if step in self._allocations or step in steps:
+                    raise ConflictError(f"allocation {entry.allocation_id} of {entry.tenant_id} has had that step")
+                steps.add(step)
         for entry in entries:
             self._histories.setdefault(entry.tenant_id, []).append(entry)
             if entry.idempotency_key is not None:
                 self._by_key[entry.tenant_id, entry.idempotency_key] = entry
-        self._ended |= ends
+        self._allocations |= steps
 
     async def tails(self, wanted: Mapping[str, Collection[str]]) -> dict[str, Tail]:
         """See `LedgerStore.tails`."""

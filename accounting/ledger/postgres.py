@@ -66,8 +66,10 @@ class PostgresLedgerStore:
 
     async def append(self, entries: Sequence[Entry]) -> None:
         """One statement, one transaction, one round trip. See `LedgerStore.append`."""
-        tenants = list({entry.tenant_id for entry in entries})
-        bodies = [entry.body for entry in entries]
+        # In one order for everybody: two writers that met in opposite orders would wait for each other.
+        ordered = sorted(entries, key=lambda entry: entry.tenant_id)
+        tenants = list({entry.tenant_id for entry in ordered})
+        bodies = [entry.body for entry in ordered]
         self._set_clock(await _translated(self._pool.fetchval(SQL["append"], tenants, bodies)))
 
     async def tails(self, wanted: Mapping[str, Collection[str]]) -> dict[str, Tail]:
@@ -155,6 +157,9 @@ async def _translated(awaitable: Awaitable[T]) -> T:
         return await awaitable
     except asyncpg.IntegrityConstraintViolationError as error:
         raise ConflictError(f"{error.constraint_name}: {error}") from error
+    except asyncpg.TransactionRollbackError as error:
+        # A deadlock or a serialization failure: Postgres undid the whole transaction for the sake of another one.
+        raise ConflictError(str(error)) from error
     except (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
         raise StoreUnavailableError(str(error) or type(error).__name__) from error
     except (asyncpg.OperatorInterventionError, asyncpg.InsufficientResourcesError) as error:

@@ -139,6 +139,8 @@ class BudgetOwner:
 
     def start(self) -> None:
         """Starts the lanes' writers on the running event loop."""
+        # Kept, because asking for the running loop costs a system call each time.
+        self._loop = asyncio.get_running_loop()
         self._writers = [asyncio.create_task(self._write(lane), name="budget-writer") for lane in self._lanes]
 
     async def stop(self) -> None:
@@ -184,7 +186,7 @@ class BudgetOwner:
         lane = self._lanes[hash(command.tenant_id) % len(self._lanes)]
         if len(lane.queue) >= self._settings.queue_limit:
             raise OverloadedError
-        waiting = _Waiting(command, asyncio.get_running_loop().create_future())
+        waiting = _Waiting(command, self._loop.create_future())
         lane.put(waiting)
         return waiting.answer
 

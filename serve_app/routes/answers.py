@@ -6,7 +6,7 @@ from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
 from accounting.admission import BASIC_FILTER, TENANT_SCOPE, Outcome, Verdict, largest_claim
-from accounting.ledger.entry import Entry, EntryKind, loss_to_wire, timestamp_text
+from accounting.ledger.entry import Entry, EntryKind, loss_texts, loss_to_wire, timestamp_text
 from accounting.values import NO_LOSS, ZERO, PrivacyLoss, decimal_text
 from serve_app.problems import Code, Problem
 from serve_app.schemas import AllocateAnswer, ExactAmounts
@@ -27,12 +27,9 @@ def budget_id(tenant_id: str) -> str:
 
 def allocation_answer(entry: Entry) -> AllocateAnswer:
     """The answer to an allocation, from the entry that opened it."""
-    charge = entry.charge or NO_LOSS
-    budget = entry.budget
-    remaining = largest_claim(entry)
-    used = budget.epsilon - remaining
-    remaining_delta = max(entry.remaining().delta, ZERO)
-    used_delta = budget.delta - remaining_delta
+    charge, budget, spent = entry.charge or NO_LOSS, entry.budget, entry.spent
+    remaining = entry.remaining()
+    allocated_epsilon, remaining_epsilon = float(charge.epsilon), float(remaining.epsilon)
     return AllocateAnswer(
         allocation_id=entry.allocation_id or "",
         job_id=entry.job_id or "",
@@ -40,34 +37,40 @@ def allocation_answer(entry: Entry) -> AllocateAnswer:
         status="approved",
         allocation_status="approved",
         state=_STATES[entry.kind],
-        allocated_epsilon=float(charge.epsilon),
-        epsilon_allocated=float(charge.epsilon),
+        allocated_epsilon=allocated_epsilon,
+        epsilon_allocated=allocated_epsilon,
         delta_allocated=float(charge.delta),
-        remaining_budget=float(remaining),
+        remaining_budget=remaining_epsilon,
         budget_id=budget_id(entry.tenant_id),
         total_epsilon=float(budget.epsilon),
-        used_epsilon=float(used),
-        remaining_epsilon=float(remaining),
+        used_epsilon=float(spent.epsilon),
+        remaining_epsilon=remaining_epsilon,
         total_delta=float(budget.delta),
-        used_delta=float(used_delta),
-        remaining_delta=float(remaining_delta),
-        epsilon_utilization_pct=_percent(used, budget.epsilon),
+        used_delta=float(spent.delta),
+        remaining_delta=float(remaining.delta),
+        epsilon_utilization_pct=_percent(spent.epsilon, budget.epsilon),
         period_start=timestamp_text(entry.period_start),
         period_end=None,
         auto_renew=False,
         source_engine=entry.source_engine,
         ledger_seq=entry.seq,
         ledger_hash=entry.hash.hex(),
-        exact=ExactAmounts(
-            allocated_epsilon=decimal_text(charge.epsilon),
-            allocated_delta=decimal_text(charge.delta),
-            total_epsilon=decimal_text(budget.epsilon),
-            used_epsilon=decimal_text(used),
-            remaining_epsilon=decimal_text(remaining),
-            total_delta=decimal_text(budget.delta),
-            used_delta=decimal_text(used_delta),
-            remaining_delta=decimal_text(remaining_delta),
-        ),
+        exact=_exact(charge, budget, spent, remaining),
+    )
+
+
+def _exact(charge: PrivacyLoss, budget: PrivacyLoss, spent: PrivacyLoss, remaining: PrivacyLoss) -> ExactAmounts:
+    # Charges and caps repeat from entry to entry, and their texts with them.
+    charged, total = loss_texts(charge), loss_texts(budget)
+    return ExactAmounts(
+        allocated_epsilon=charged["epsilon"],
+        allocated_delta=charged["delta"],
+        total_epsilon=total["epsilon"],
+        used_epsilon=decimal_text(spent.epsilon),
+        remaining_epsilon=decimal_text(remaining.epsilon),
+        total_delta=total["delta"],
+        used_delta=decimal_text(spent.delta),
+        remaining_delta=decimal_text(remaining.delta),
     )
 
 
@@ -175,4 +178,4 @@ def _exhausted(remaining: PrivacyLoss, charge: PrivacyLoss) -> Problem:
 
 
 def _percent(used: Decimal, total: Decimal) -> float:
-    return float(round(used / total * 100, 6)) if total else 0.0
+    return round(float(used) / float(total) * 100, 6)

@@ -6,8 +6,10 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from decimal import Decimal
 from typing import Annotated, Any
 
+import msgspec
 from fastapi import Depends, FastAPI
 from fastapi.responses import JSONResponse
+from msgspec import structs
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -76,15 +78,20 @@ def create_budget_app(settings: Settings, verifier: TokenVerifier, open_store: O
         return head
 
     async def settle(
-        principal: Principal, tenant: str | None, allocation_id: str, kind: EntryKind
-    ) -> tuple[Verdict, Entry]:
+        principal: Principal, tenant: str | None, allocation_id: str, kind: EntryKind, actual: Decimal | None = None
+    ) -> JSONResponse:
         principal.require(SPENDERS)
         tenant_id = principal.tenant(None if tenant is None else _named(tenant), engine_call=True)
+        history = await stores[-1].allocation(tenant_id, allocation_id)
+        if not history:
+            raise refusal(Verdict(Outcome.UNKNOWN_ALLOCATION))
+        # Before anything is written: a request that is refused changes nothing.
+        _check_actual(actual, history[0])
         verdict = await owners[-1].settle(tenant_id, allocation_id, kind, principal.subject)
         if verdict.outcome not in ACCEPTED or verdict.answer is None:
             raise refusal(verdict)
-        opening = (await stores[-1].allocation(tenant_id, allocation_id))[0]
-        return verdict, opening
+        headers = {"Idempotency-Replayed": "true"} if verdict.outcome is Outcome.REPLAYED else {}
+        return JSONResponse(_settled(history[0], verdict.answer), headers=headers)
 
     @app.put("/{tenant_id}", summary="Create or raise a budget", openapi_extra=described(BudgetBody))
     async def put_budget(
@@ -109,15 +116,13 @@ def create_budget_app(settings: Settings, verifier: TokenVerifier, open_store: O
         "/consume", summary="Commit a hold, or confirm what is spent already", openapi_extra=described(ConsumeBody)
     )
     async def consume(asking: Asking, body: Annotated[ConsumeBody, Depends(body_of(ConsumeBody))]) -> JSONResponse:
-        verdict, opening = await settle(asking, body.tenant_id, body.allocation_id, EntryKind.COMMITTED)
-        _check_actual(body.actual_epsilon_spent, opening)
-        return _settled(verdict, opening)
+        return await settle(asking, body.tenant_id, body.allocation_id, EntryKind.COMMITTED, body.actual_epsilon_spent)
 
     @app.post("/allocations/{allocation_id}/commit", summary="Commit a hold", openapi_extra=described(SettleBody))
     async def commit(
         allocation_id: str, asking: Asking, body: Annotated[SettleBody, Depends(body_of(SettleBody, optional=True))]
     ) -> JSONResponse:
-        return _settled(*await settle(asking, body.tenant_id, allocation_id, EntryKind.COMMITTED))
+        return await settle(asking, body.tenant_id, allocation_id, EntryKind.COMMITTED)
 
     @app.post(
         "/allocations/{allocation_id}/void",
@@ -127,7 +132,7 @@ def create_budget_app(settings: Settings, verifier: TokenVerifier, open_store: O
     async def void(
         allocation_id: str, asking: Asking, body: Annotated[SettleBody, Depends(body_of(SettleBody, optional=True))]
     ) -> JSONResponse:
-        return _settled(*await settle(asking, body.tenant_id, allocation_id, EntryKind.VOIDED))
+        return await settle(asking, body.tenant_id, allocation_id, EntryKind.VOIDED)
 
     return HotFirst(hot_endpoints(verifier, lambda: owners[-1], noop=settings.noop_route), app)
 
@@ -163,14 +168,19 @@ def _check_actual(actual: Decimal | None, opening: Entry) -> None:
         raise invalid("actual_epsilon_spent", "is more than was allocated; allocate the difference as well")
 
 
-def _settled(verdict: Verdict, opening: Entry) -> JSONResponse:
-    """The allocation as it was admitted, with its state and the budget as they are now."""
-    import msgspec
-
-    answer = msgspec.to_builtins(allocation_answer(opening))
-    if verdict.answer is not None and verdict.answer is not opening:
-        now = msgspec.to_builtins(allocation_answer(verdict.answer))
-        answer |= {name: now[name] for name in now if name not in ("exact", "source_engine", "ledger_seq")}
-        answer["allocated_epsilon"] = answer["epsilon_allocated"] = float(opening.charge.epsilon)  # type: ignore[union-attr]
-    headers = {"Idempotency-Replayed": "true"} if verdict.outcome is Outcome.REPLAYED else {}
-    return JSONResponse(answer, headers=headers)
+def _settled(opening: Entry, latest: Entry) -> dict[str, Any]:
+    """What was allocated by the opening entry, with the state and the budget after the allocation's latest entry."""
+    allocated, now = allocation_answer(opening), allocation_answer(latest)
+    exact = structs.replace(
+        now.exact, allocated_epsilon=allocated.exact.allocated_epsilon, allocated_delta=allocated.exact.allocated_delta
+    )
+    answer: dict[str, Any] = msgspec.to_builtins(
+        structs.replace(
+            now,
+            allocated_epsilon=allocated.allocated_epsilon,
+            epsilon_allocated=allocated.epsilon_allocated,
+            delta_allocated=allocated.delta_allocated,
+            exact=exact,
+        )
+    )
+    return answer

@@ -5,6 +5,8 @@ FastAPI's dependency resolution and validation cost more than the whole decision
 
 import json
 from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime
+from decimal import Decimal
 
 import msgspec
 import structlog
@@ -12,7 +14,10 @@ from fastapi import FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from accounting.admission import Allocate, Outcome, Verdict
+from accounting.ledger.canonical import GENESIS_HASH
+from accounting.ledger.entry import Entry, EntryKind
 from accounting.ledger.store import StoreUnavailableError
+from accounting.values import NO_LOSS, PrivacyLoss
 from deployments.budget.owner import BudgetOwner, OverloadedError
 from serve_app.auth.principal import Principal
 from serve_app.auth.tokens import TokenVerifier
@@ -114,7 +119,7 @@ def hot_endpoints(verifier: TokenVerifier, owner: Callable[[], BudgetOwner], *, 
     Args:
         verifier: Of tokens.
         owner: Gives the replica's owner, which exists once the app has started.
-        noop: Whether to serve a route that does everything but decide and record.
+        noop: Whether to serve a route that authenticates, reads and answers the same, but decides and records nothing.
     """
 
     async def allocate(principal: Principal, headers: Headers, body: bytes) -> Answer:
@@ -139,7 +144,7 @@ def hot_endpoints(verifier: TokenVerifier, owner: Callable[[], BudgetOwner], *, 
 
     async def do_nothing(principal: Principal, headers: Headers, body: bytes) -> Answer:
         _command(principal, headers, decode(_allocate_decoder, body))
-        return b'{"status":"approved"}', False
+        return _encode(allocation_answer(_NOTHING)), False
 
     endpoints: dict[str, ASGIApp] = {
         "/allocate": HotEndpoint(verifier, MAX_BODY, allocate),
@@ -148,6 +153,20 @@ def hot_endpoints(verifier: TokenVerifier, owner: Callable[[], BudgetOwner], *, 
     if noop:
         endpoints["/noop"] = HotEndpoint(verifier, MAX_BODY, do_nothing)
     return endpoints
+
+
+_NOTHING = Entry(
+    # What the no-op route answers with.
+    tenant_id="-",
+    seq=1,
+    kind=EntryKind.CONSUMED,
+    at=datetime.min.replace(tzinfo=UTC),
+    budget=PrivacyLoss(Decimal(10), Decimal("0.00001")),
+    spent=NO_LOSS,
+    operations=0,
+    period_start=datetime.min.replace(tzinfo=UTC),
+    prev_hash=GENESIS_HASH,
+)
 
 
 def _command(principal: Principal, headers: Headers, body: AllocateBody, index: int | None = None) -> Allocate:

@@ -1,0 +1,222 @@
+"""``privacy-engine budget``, ``allocate``, ``apply`` and ``plan``."""
+
+import sys
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+from rich.table import Table
+
+from serve_app.cli.connection import connect
+from serve_app.cli.options import (
+    AsJson,
+    Delta,
+    Epsilon,
+    Home,
+    Tenant,
+    Token,
+    Url,
+    data_values,
+    decimal_option,
+)
+from serve_app.cli.output import answer_in, console, errors_reported, exact_json
+
+STDIN = "-"
+_PARAMETERS = ("epsilon", "delta")
+
+
+def budget(
+    set_epsilon: Annotated[str | None, typer.Option(callback=decimal_option, help="New total epsilon.")] = None,
+    set_delta: Annotated[str | None, typer.Option(callback=decimal_option, help="New total delta.")] = None,
+    tenant: Tenant = None,
+    url: Url = None,
+    token: Token = None,
+    home: Home = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show a tenant's budget; with --set-epsilon and --set-delta create or raise it first."""
+    from serve_app.client import calls
+
+    if (set_epsilon is None) != (set_delta is None):
+        raise typer.BadParameter("--set-epsilon and --set-delta go together: a budget is a pair")
+    with errors_reported():
+        connection = connect(url, token, tenant, home, "viewer" if set_epsilon is None else "admin")
+        call = (
+            calls.budget(connection.tenant_id)
+            if set_epsilon is None or set_delta is None
+            else calls.set_budget(connection.tenant_id, set_epsilon, set_delta)
+        )
+        with connection.client() as client:
+            text = client.send_raw(call).text
+        answer = answer_in(text)
+    if as_json:
+        typer.echo(text)
+        return
+    exact = answer["exact"]
+    out = console()
+    out.print(f"budget of {answer['tenant_id']}, {answer['allocation_count']} allocations so far")
+    rows = [(name, *(exact[f"{part}_{name}"] for part in ("total", "used", "remaining"))) for name in _PARAMETERS]
+    out.print(_table(("", "total", "used", "remaining"), rows))
+
+
+def allocate(
+    epsilon: Epsilon,
+    job: Annotated[str, typer.Option(help="Job that the charge belongs to.")],
+    delta: Delta = None,
+    key: Annotated[str | None, typer.Option(help="Idempotency key. [default: a fresh one]")] = None,
+    reserve: Annotated[bool, typer.Option("--reserve", help="Hold it, to be committed or voided later.")] = False,
+    tenant: Tenant = None,
+    url: Url = None,
+    token: Token = None,
+    home: Home = None,
+    as_json: AsJson = False,
+) -> None:
+    """Spend epsilon and delta, or hold them with --reserve."""
+    from serve_app.client import calls
+
+    body = {"job_id": job, "epsilon": epsilon, "delta": delta or "0", "mode": "reserve" if reserve else "consume"}
+    key = key or str(uuid.uuid4())
+    with errors_reported(_unknown_outcome(key)):
+        connection = connect(url, token, tenant, home, "analyst")
+        with connection.client() as client:
+            response = client.send_raw(calls.allocate(body | {"tenant_id": connection.tenant_id}, key))
+        answer = answer_in(response.text)
+    if as_json:
+        typer.echo(response.text)
+        return
+    exact = answer["exact"]
+    out = console()
+    out.print(
+        f"{answer['state']}: epsilon {exact['allocated_epsilon']}, delta {exact['allocated_delta']}"
+        + _replay_note(response.headers)
+    )
+    out.print(f"allocation  {answer['allocation_id']}")
+    out.print(f"remaining   epsilon {exact['remaining_epsilon']}, delta {exact['remaining_delta']}")
+
+
+def apply(
+    mechanism: Annotated[Literal["laplace", "gaussian"], typer.Option(help="Kind of noise.")],
+    epsilon: Epsilon,
+    sensitivity: Annotated[
+        str,
+        typer.Option(callback=decimal_option, help="Most that one person can change the data: L1, for gaussian L2."),
+    ],
+    data: Annotated[str, typer.Option(help="The true values, as in 1,2.5,3.")],
+    delta: Delta = None,
+    job: Annotated[str | None, typer.Option(help="Job that the charge belongs to. [default: the key]")] = None,
+    integers: Annotated[bool, typer.Option("--integers", help="Whole numbers in, whole numbers out.")] = False,
+    key: Annotated[str | None, typer.Option(help="Idempotency key. [default: a fresh one]")] = None,
+    tenant: Tenant = None,
+    url: Url = None,
+    token: Token = None,
+    home: Home = None,
+    as_json: AsJson = False,
+) -> None:
+    """Release values with noise; the budget is charged for it."""
+    from serve_app.client import calls
+
+    key = key or str(uuid.uuid4())
+    body: dict[str, Any] = {
+        "mechanism": mechanism,
+        "epsilon": epsilon,
+        "delta": delta or "0",
+        "sensitivity": sensitivity,
+        "data": data_values(data),
+        "job_id": job or key,
+        "data_type": "integer" if integers else "float",
+    }
+    with errors_reported(_unknown_outcome(key)):
+        connection = connect(url, token, tenant, home, "analyst")
+        with connection.client() as client:
+            response = client.send_raw(calls.apply(body | {"tenant_id": connection.tenant_id}, key))
+        answer = answer_in(response.text)
+    if as_json:
+        typer.echo(response.text)
+        return
+    accuracy, exact = answer["accuracy"], answer["exact"]
+    out = console()
+    out.print(",".join(str(value) for value in answer["privatized_data"]))
+    out.print(
+        f"each within {accuracy['half_width']} of the true value with probability {accuracy['confidence']}"
+        + _replay_note(response.headers)
+    )
+    out.print(f"job        {answer['job_id']}")
+    out.print(f"charged    epsilon {exact['epsilon_consumed']}, delta {exact['delta_consumed']}")
+    out.print(f"remaining  epsilon {exact['remaining_epsilon']}")
+
+
+def plan(
+    file: Annotated[str, typer.Argument(help="JSON: a list of steps, or an object with name and steps; - for stdin.")],
+    tenant: Tenant = None,
+    url: Url = None,
+    token: Token = None,
+    home: Home = None,
+    as_json: AsJson = False,
+) -> None:
+    """Price steps under every theorem before anything is spent."""
+    from serve_app.client import calls
+
+    body = _plan_body(file)
+    with errors_reported():
+        connection = connect(url, token, tenant, home, "analyst")
+        with connection.client() as client:
+            text = client.send_raw(calls.plan({"tenant_id": connection.tenant_id} | body)).text
+        answer = answer_in(text)
+    if as_json:
+        typer.echo(text)
+        return
+    out = console()
+    out.print(f"plan {answer['plan_id']}: {answer['name']}, {answer['num_steps']} steps")
+    rows = [
+        (
+            theorem["name"] + (" (tightest)" if theorem["name"] == answer["tightest"] else ""),
+            theorem["total_epsilon"] or "-",
+            theorem["total_delta"] or "-",
+            theorem["note"] or "",
+        )
+        for theorem in answer["theorems"]
+    ]
+    out.print(_table(("theorem", "epsilon", "delta", "note"), rows))
+    left = answer["exact"]["remaining_epsilon_after"]
+    if answer["is_feasible"]:
+        out.print(f"fits the budget, and leaves epsilon {left} of it")
+    else:
+        short = f": epsilon {Decimal(left).copy_abs():f} is missing" if Decimal(left) < 0 else ""
+        out.print(f"does not fit the budget{short}")
+
+
+def _plan_body(file: str) -> dict[str, Any]:
+    try:
+        text = sys.stdin.read() if file == STDIN else Path(file).read_text(encoding="utf-8")
+        data = exact_json(text)
+    except OSError as error:
+        raise typer.BadParameter(f"{file} cannot be read: {error.strerror}", param_hint="FILE") from None
+    except (ValueError, RecursionError) as error:
+        raise typer.BadParameter(f"{file} is not JSON: {error}", param_hint="FILE") from None
+    name = "plan" if file == STDIN else Path(file).stem
+    if isinstance(data, list):
+        return {"name": name, "steps": data}
+    if isinstance(data, dict):
+        return {"name": name} | data
+    raise typer.BadParameter("a plan is a list of steps, or an object with name and steps", param_hint="FILE")
+
+
+def _unknown_outcome(key: str) -> str:
+    return f"Whether it was charged is not known. To find out, repeat the command with --key {key}: it counts once."
+
+
+def _replay_note(headers: Mapping[str, str]) -> str:
+    replayed = headers.get("idempotency-replayed") == "true"
+    return " (the answer of an earlier request with this key; nothing was charged now)" if replayed else ""
+
+
+def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for head in heads:
+        table.add_column(head, overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    return table

@@ -1,0 +1,69 @@
+"""A real Postgres, a real service on a real port; started once, ended with the session."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+import pytest_asyncio
+
+from accounting.ledger.postgres import PostgresLedgerStore
+from accounting.storage import embedded
+from accounting.storage.migrate import check_service_role, ensure_service_login, migrate
+from serve_app.config import Settings
+from serve_app.service import Service
+from tests.support import Caller, Live, Serving, WholeService, free_port
+
+LOGIN, PASSWORD = "prv_test", "onlyForTests1"
+
+
+@pytest.fixture(scope="session")
+def admin_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The superuser of an embedded Postgres with the ledger's schema."""
+    folder: Path = tmp_path_factory.mktemp("pg")
+    url = embedded.start(folder)
+    try:
+        asyncio.run(migrate(url))
+        yield url
+    finally:
+        embedded.stop(folder)
+
+
+@pytest.fixture(scope="session")
+def service_url(admin_url: str) -> str:
+    """The service's own login on that Postgres, checked as at every start."""
+
+    async def prepare() -> str:
+        url = await ensure_service_login(admin_url, LOGIN, PASSWORD)
+        await check_service_role(url)
+        return url
+
+    return asyncio.run(prepare())
+
+
+@pytest_asyncio.fixture(scope="session")
+async def postgres(service_url: str) -> AsyncIterator[PostgresLedgerStore]:
+    """A store on the service's login, on the tests' own event loop."""
+    store = await PostgresLedgerStore.open(service_url)
+    yield store
+    await store.close()
+
+
+@pytest.fixture(scope="session")
+def live(admin_url: str, service_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
+    """The whole service over HTTP."""
+    listener = free_port()
+    settings = Settings(home=tmp_path_factory.mktemp("home"), port=listener.getsockname()[1])
+    service = Service(settings, service_url)
+    with (
+        Serving(WholeService(service), listener),
+        httpx.Client(base_url=settings.base_url, timeout=30) as client,
+    ):
+        yield Live(service, client, admin_url)
+
+
+@pytest.fixture
+def engine(live: Live) -> Caller:
+    """An engine of a fresh tenant, which gets the default budget (10, 1e-5) at its first request."""
+    return live.new()
