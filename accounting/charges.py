@@ -17,7 +17,15 @@ from fractions import Fraction
 from functools import lru_cache
 
 from accounting.events import ClaimEvent, Event, GaussianEvent, LaplaceEvent
-from accounting.values import MAX_EPSILON, ZERO, InvalidValueError, PrivacyLoss, decimal_text, round_up
+from accounting.values import (
+    MAX_EPSILON,
+    ZERO,
+    InvalidValueError,
+    PrivacyLoss,
+    checked_delta,
+    decimal_text,
+    round_up,
+)
 
 AGREEMENT = 1e-9
 """Largest relative difference between our evaluation and dp-accounting's before a price is refused."""
@@ -57,6 +65,7 @@ def price(event: Event, delta: Decimal = ZERO) -> PrivacyLoss:
                 raise InvalidValueError("delta", "must be 0: Laplace noise is purely epsilon-differentially private")
             return PrivacyLoss(_bounded(round_up(Fraction(event.sensitivity) / Fraction(event.scale))), ZERO)
         case GaussianEvent():
+            checked_delta(delta)
             return PrivacyLoss(gaussian_price(event, delta).epsilon, delta)
 
 

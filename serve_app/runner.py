@@ -96,8 +96,21 @@ def running_service(settings: Settings, say: Say) -> Iterator[Running]:
         state = folder / STATE_FILE
         state.write_text(json.dumps(running.__dict__))
         stack.callback(state.unlink, missing_ok=True)
-        yield running
-        say("Stopping")
+        try:
+            yield running
+        finally:
+            say("Stopping")
+            # A second Ctrl-C must not leave half of it behind.
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def end_like_ctrl_c() -> None:
+    """Makes a plain ``kill`` end this process as Ctrl-C does: through every ``finally``."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupt)
 
 
 def wait_for_signal() -> None:

@@ -54,7 +54,7 @@ async def postgres(service_url: str) -> AsyncIterator[PostgresLedgerStore]:
 def live(admin_url: str, service_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
     """The whole service over HTTP."""
     listener = free_port()
-    settings = Settings(home=tmp_path_factory.mktemp("home"), port=listener.getsockname()[1])
+    settings = Settings.model_validate({"home": tmp_path_factory.mktemp("home"), "port": listener.getsockname()[1]})
     service = Service(settings, service_url)
     with (
         Serving(WholeService(service), listener),

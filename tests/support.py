@@ -217,5 +217,3 @@ def assert_problem(response: httpx.Response, status: int, code: str, field: str 
     for inside in ("Traceback", 'File "', "site-packages", "asyncpg", "prv_ledger"):
         assert inside not in response.text
     return document
-
-

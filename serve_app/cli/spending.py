@@ -140,7 +140,7 @@ def apply(
     out = console()
     out.print(",".join(str(value) for value in answer["privatized_data"]))
     out.print(
-        f"each within {accuracy['half_width']} of the true value with probability {accuracy['confidence']}"
+        f"each within {Decimal(accuracy['half_width']):.6g} of the true value with probability {accuracy['confidence']}"
         + _replay_note(response.headers)
     )
     out.print(f"job        {answer['job_id']}")

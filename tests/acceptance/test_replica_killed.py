@@ -5,6 +5,7 @@ import itertools
 import signal
 import time
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
 
@@ -47,7 +48,7 @@ async def _send(client: httpx.AsyncClient, tokens: dict[str, str], tenant: str, 
 
 
 async def _work(
-    client: httpx.AsyncClient, tokens: dict[str, str], load: Load, numbers: itertools.count[int], until: asyncio.Event
+    client: httpx.AsyncClient, tokens: dict[str, str], load: Load, numbers: Iterator[int], until: asyncio.Event
 ) -> None:
     while not until.is_set():
         number = next(numbers)
@@ -87,7 +88,7 @@ def _jobs(histories: dict[str, list[asyncpg.Record]]) -> Counter[tuple[str, str]
 
 
 async def test_a_killed_replica_loses_nothing_acknowledged_and_counts_nothing_twice(live_service: LiveService) -> None:
-    """After SIGKILL the ledger holds all that was acknowledged, at most the unanswered besides, and retries add none."""
+    """After SIGKILL the ledger holds what was acknowledged, at most the unanswered besides; retries add none."""
     tokens = {tenant: live_service.token(tenant) for tenant in TENANTS}
     load, numbers, stop = Load(), itertools.count(), asyncio.Event()
     limits = httpx.Limits(max_connections=WORKERS)

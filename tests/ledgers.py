@@ -1,0 +1,86 @@
+"""Short ways to say what happens to a ledger."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
+
+from accounting.admission import (
+    Allocate,
+    Limits,
+    SetBudget,
+    Settle,
+    decide_allocation,
+    decide_budget,
+    decide_settlement,
+)
+from accounting.events import ClaimEvent
+from accounting.ledger.canonical import sha256
+from accounting.ledger.entry import Entry, EntryKind
+from accounting.values import PrivacyLoss
+from tests.support import new_name
+
+NOW = datetime(2026, 11, 21, 4, 37, tzinfo=UTC)
+WIDE = Limits(Decimal(1_000_000))
+"""No limit on one operation."""
+
+
+def loss(epsilon: str | Decimal, delta: str | Decimal = "0") -> PrivacyLoss:
+    """A pair (epsilon, delta)."""
+    return PrivacyLoss(Decimal(epsilon), Decimal(delta))
+
+
+def asked(
+    tenant: str,
+    epsilon: str | Decimal,
+    delta: str | Decimal = "0",
+    *,
+    key: str | None = None,
+    job: str = "job",
+    ttl: int | None = None,
+    engine: str | None = None,
+) -> Allocate:
+    """A request to spend; under a key of its own unless one is named."""
+    event = ClaimEvent(Decimal(epsilon), Decimal(delta))
+    return Allocate(
+        tenant_id=tenant,
+        job_id=job,
+        event=event,
+        charge=PrivacyLoss(event.epsilon, event.delta),
+        key=key or new_name("key"),
+        request_hash=sha256(f"{event.epsilon} {event.delta} {job} {ttl}").hex(),
+        source_engine=engine,
+        actor="engine",
+        details={"purpose": "a test"},
+        ttl_seconds=ttl,
+    )
+
+
+def opened(tenant: str, epsilon: str = "10", delta: str = "0.00001", now: datetime = NOW) -> Entry:
+    """The first entry of a tenant with that budget."""
+    (entry,) = decide_budget(None, SetBudget(tenant, loss(epsilon, delta), "admin"), now).entries
+    return entry
+
+
+def spent(head: Entry, request: Allocate, now: datetime = NOW) -> Entry:
+    """The entry that admits the request after that head."""
+    (entry,) = decide_allocation(head, None, request, WIDE, now).entries
+    return entry
+
+
+def ended(head: Entry, opening: Entry, kind: EntryKind, now: datetime = NOW) -> Entry:
+    """The entry that ends that opening after that head."""
+    assert opening.allocation_id is not None
+    request = Settle(opening.tenant_id, opening.allocation_id, kind, "engine", (opening,))
+    (entry,) = decide_settlement(head, request, now).entries
+    return entry
+
+
+def assert_chained(history: Sequence[Entry]) -> None:
+    """The history is whole: no gap, no fork, no balance that does not follow from the one before."""
+    for before, after in zip(history, history[1:], strict=False):
+        assert after.seq == before.seq + 1
+        assert after.prev_hash == before.hash
+        assert after.spent.within(after.budget)
+        if after.kind in (EntryKind.CONSUMED, EntryKind.HELD):
+            assert after.charge is not None
+            assert after.spent == before.spent.plus(after.charge)
