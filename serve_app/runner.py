@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -75,6 +76,7 @@ def running_service(settings: Settings, say: Say) -> Iterator[Running]:
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     _check_port(settings.port)
     with contextlib.ExitStack() as stack:
+        stack.callback(setattr, sys, "stderr", sys.stderr)
         keys = KeyRing(folder / "keys")
         say("Opening the ledger (PostgreSQL)")
         admin_url = _database(settings, stack)
@@ -102,6 +104,8 @@ def running_service(settings: Settings, say: Say) -> Iterator[Running]:
             say("Stopping")
             # A second Ctrl-C must not leave half of it behind.
             signal.signal(signal.SIGINT, signal.SIG_IGN)
+            # Serve kills its controller while a call to it is open; Ray then prints that it failed, which only alarms.
+            sys.stderr = io.StringIO()
 
 
 def end_like_ctrl_c() -> None:
@@ -191,9 +195,7 @@ def _deployed(service: Service) -> Iterator[None]:
         )
         yield
     finally:
-        # Serve kills its controller while a call to it is open; Ray then says so on stderr, which only alarms people.
-        with contextlib.redirect_stderr(io.StringIO()):
-            serve.shutdown()  # type: ignore[no-untyped-call]
+        serve.shutdown()  # type: ignore[no-untyped-call]
 
 
 def _wait_until_ready(settings: Settings) -> None:

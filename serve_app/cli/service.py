@@ -20,7 +20,7 @@ from serve_app.runner import (
     wait_for_signal,
 )
 
-_console = Console(stderr=True, highlight=False)
+_console = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def run_up(*, port: int | None, detach: bool, home: Path | None) -> int:

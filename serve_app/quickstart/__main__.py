@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
 
 from serve_app.cli.connection import mint, service_url
 from serve_app.cli.options import Home, Url
-from serve_app.cli.output import REFUSED, USAGE, CommandError, console, errors_reported
+from serve_app.cli.output import DONE, REFUSED, USAGE, CommandError, errors_reported
 from serve_app.client.client import PrivacyClient
 from serve_app.quickstart.patients import RADIUS_EDGES, Column, l2_sensitivity, load_patients
 from serve_app.quickstart.scenario import (
@@ -39,27 +40,48 @@ def main(
     home: Home = None,
 ) -> None:
     """A clinic releases statistics about real patients until its budget is spent, and proves every charge."""
+    raise typer.Exit(play(url, out, home))
+
+
+def play(url: str | None, out: Path, home: Path | None = None) -> int:
+    """Plays the quick start, and prints it.
+
+    Args:
+        url: Address of the service, if not the one running here.
+        out: Folder for what is kept, made if needed.
+        home: Data folder with the key that signs tokens, if not the default one.
+
+    Returns:
+        Exit status: 0 if everything went as it should.
+    """
+    show = Show(Console(highlight=False, emoji=False, markup=False))
+    try:
+        with errors_reported():
+            _play(service_url(url, home), out, home, show)
+    except typer.Exit as failed:
+        return failed.exit_code
+    show.finished(out)
+    return DONE
+
+
+def _play(address: str, out: Path, home: Path | None, show: Show) -> None:
     tenant_id = f"clinic-{datetime.now(UTC):%Y%m%d-%H%M%S}"
-    show = Show(console())
-    with errors_reported():
-        address = service_url(url, home)
-        patients = _patients()
-        with (
-            PrivacyClient(address, mint(home, tenant_id, "admin")) as admin,
-            PrivacyClient(address, mint(home, tenant_id, "engine", engine="healthcare")) as engine,
-            PrivacyClient(address, mint(home, tenant_id, "auditor")) as viewer,
-        ):
-            clinic, auditor = Clinic(engine, patients), Auditor(viewer, tenant_id, _folder(out))
-            show.introduction(tenant_id, clinic.size)
-            try:
-                _grant(admin, tenant_id, show)
-                count = _release(clinic, show)
-                _retry(clinic, auditor, count, show)
-                _exhaust(clinic, show)
-                _prove(clinic, auditor, show)
-            except ScenarioError as error:
-                raise CommandError(f"the quick start failed: {error}", REFUSED) from None
-    show.finished(str(out))
+    patients = _patients()
+    with (
+        PrivacyClient(address, mint(home, tenant_id, "admin")) as admin,
+        PrivacyClient(address, mint(home, tenant_id, "engine", engine="healthcare")) as engine,
+        PrivacyClient(address, mint(home, tenant_id, "auditor")) as viewer,
+    ):
+        clinic, auditor = Clinic(engine, patients), Auditor(viewer, tenant_id, _folder(out))
+        show.introduction(tenant_id, clinic.size)
+        try:
+            _grant(admin, tenant_id, show)
+            count = _release(clinic, show)
+            _retry(clinic, auditor, count, show)
+            _exhaust(clinic, show)
+            _prove(clinic, auditor, show)
+        except ScenarioError as error:
+            raise CommandError(f"the quick start failed: {error}", REFUSED) from None
 
 
 def _patients() -> Patients:
@@ -112,7 +134,9 @@ def _release(clinic: Clinic, show: Show) -> Release:
     )
     release, estimates = clinic.histogram()
     show.histogram(estimates)
-    show.say(f"Each count is within {release.half_width:.0f} of the true one 95 % of the time.")
+    show.say(
+        f"Each count is within {release.half_width:.0f} of the true one 95 % of the time; small ones can fall below 0."
+    )
     show.budget(release.remaining)
 
     show.section(
@@ -159,7 +183,7 @@ def _prove(clinic: Clinic, auditor: Auditor, show: Show) -> None:
 
     show.section("To read", "The derivation of one job, and the picture of the loss against the cap.")
     for path in auditor.save_for_reading("size-pair"):
-        show.say(str(path))
+        show.file(path)
 
 
 def _bounds(columns: tuple[Column, ...]) -> str:

@@ -10,7 +10,7 @@ from rich.console import Console
 from serve_app.config import Settings
 from serve_app.runner import StartError, end_like_ctrl_c, find_running, running_service, wait_for_signal
 
-console = Console(highlight=False)
+console = Console(highlight=False, soft_wrap=True)
 
 
 def main() -> int:
@@ -27,7 +27,7 @@ def main() -> int:
     already = find_running(settings.folder)
     if already is not None:
         console.print(f"A service runs already at {already.url}; the quick start uses it.")
-        return _play(already.url, options.out)
+        return _play(already.url, options.out, settings.folder)
     started = time.monotonic()
 
     def say(line: str) -> None:
@@ -37,7 +37,7 @@ def main() -> int:
     try:
         with running_service(settings, say) as service:
             say(f"Ready at [bold]{service.url}[/]")
-            status = _play(service.url, options.out)
+            status = _play(service.url, options.out, settings.folder)
             console.print(f"The service stays up at [bold]{service.url}[/]. Ctrl-C stops it; the ledger is kept.")
             wait_for_signal()
     except StartError as error:
@@ -50,10 +50,10 @@ def main() -> int:
     return status
 
 
-def _play(url: str, out: Path) -> int:
+def _play(url: str, out: Path, folder: Path) -> int:
     from serve_app.quickstart.__main__ import play
 
-    return play(url, out)
+    return play(url, out, folder)
 
 
 if __name__ == "__main__":

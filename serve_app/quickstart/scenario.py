@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -142,7 +143,7 @@ class Clinic:
         """How many patients have a radius in each public bin: one patient changes one count by 1."""
         counts = bin_counts(self._patients[RADIUS.name], RADIUS_EDGES)
         release = self.release("radius-histogram", "laplace", HISTOGRAM_EPSILON, "1", counts, whole=True)
-        names = [f"{low} to {high}" for low, high in zip(RADIUS_EDGES, RADIUS_EDGES[1:], strict=False)]
+        names = [f"{low} to {high}" for low, high in pairwise(RADIUS_EDGES)]
         return release, [
             Estimate(name, true, private, release.half_width)
             for name, true, private in zip(names, counts, release.values, strict=True)

@@ -3,12 +3,15 @@
 import math
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
+from pathlib import Path
 
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table
 
 from serve_app.quickstart.scenario import BUDGET_DELTA, BUDGET_EPSILON, Checked, Estimate, Refusal
 
+_INDENT = 3
 _BAR = 30
 _HISTOGRAM_BAR = 40
 
@@ -29,12 +32,16 @@ class Show:
 
     def say(self, sentence: str) -> None:
         """A sentence."""
-        self._console.print(f"   {sentence}")
+        self._console.print(Padding(sentence, (0, 0, 0, _INDENT)))
+
+    def file(self, path: Path) -> None:
+        """A file's path, never broken into lines."""
+        self._console.print(f"{' ' * _INDENT}{path}", soft_wrap=True)
 
     def budget(self, remaining: Decimal, note: str = "") -> None:
         """What is left of the budget, as a bar."""
         total = Decimal(BUDGET_EPSILON)
-        self.say(f"budget {bar(float(remaining / total), _BAR)} epsilon {remaining} of {total} left{note}")
+        self.say(f"{bar(float(remaining / total), _BAR)} epsilon {remaining} of {total} left{note}")
 
     def estimates(self, estimates: Iterable[Estimate]) -> None:
         """True beside private values."""
@@ -42,7 +49,7 @@ class Show:
         for one in estimates:
             true, private, half_width = aligned(one.true, one.private, one.half_width)
             rows.append((one.name, true, private, f"± {half_width}"))
-        self._table(("", "true", "private", "95 % of the time within"), rows)
+        self._table(("", "true", "private", "within, 95 % of the time"), rows)
 
     def histogram(self, estimates: Sequence[Estimate]) -> None:
         """True beside private counts, the private ones drawn."""
@@ -73,11 +80,10 @@ class Show:
         ]
         self._table(("job", "proved to cost", "", "checker says"), rows, right=False)
 
-    def finished(self, out: str) -> None:
+    def finished(self, out: Path) -> None:
         """The last line."""
-        self._console.print(
-            f"\nQuick start finished: every release was charged, proved and verified. Files are in {out}."
-        )
+        line = f"Quick start finished: every release was charged, proved and verified. Files are in {out}."
+        self._console.print(f"\n{line}", soft_wrap=True)
 
     def introduction(self, tenant_id: str, patients: int) -> None:
         """What is about to happen, and what is protected."""
@@ -91,7 +97,7 @@ class Show:
 
     def _table(self, heads: Sequence[str], rows: Iterable[Sequence[str]], *, right: bool = True) -> None:
         table = Table(box=None, header_style="bold", show_header=any(heads), padding=(0, 2, 0, 0))
-        table.add_column("", width=1)
+        table.add_column("", width=_INDENT - 2)
         for number, head in enumerate(heads):
             aligned_right = right and number and head
             table.add_column(head, justify="right" if aligned_right else "left", overflow="fold")
