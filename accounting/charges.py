@@ -111,7 +111,7 @@ def _best_order(rho: float, delta: float) -> Decimal:
         order = 1 + math.exp(log_order_less_one)
         return order * rho + math.log1p(-1 / order) - math.log(delta * order) / (order - 1)
 
-    found = minimize_scalar(epsilon, bounds=(math.log(0.02), math.log(1e10)), method="bounded")
+    found = minimize_scalar(epsilon, bounds=(math.log(0.02), math.log(1e10)), method="bounded", options={"xatol": 1e-9})
     return Decimal(f"{1 + math.exp(found.x):.9g}")
 
 

@@ -15,24 +15,6 @@ AUDIENCE = "privacy-engine"
 LIFETIME_SECONDS = 3600
 
 
-def load_private_key(pem: bytes) -> Ed25519PrivateKey:
-    """Read an unencrypted Ed25519 private key.
-
-    Args:
-        pem: The key in PEM form.
-
-    Returns:
-        The key.
-
-    Raises:
-        ValueError: The PEM holds a key of another kind.
-    """
-    key = serialization.load_pem_private_key(pem, password=None)
-    if not isinstance(key, Ed25519PrivateKey):
-        raise ValueError(f"expected an Ed25519 private key, found {type(key).__name__}")
-    return key
-
-
 def public_pem(private_key: Ed25519PrivateKey) -> str:
     """Return the PEM of the public half, which is all that a service needs for verifying."""
     return (

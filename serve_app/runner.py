@@ -58,7 +58,8 @@ def find_running(folder: Path) -> Running | None:
         command = Path(f"/proc/{running.pid}/cmdline").read_bytes()
     except (OSError, ValueError, KeyError):
         return None
-    return running if b"python" in command or b"privacy-engine" in command else None
+    # Another program may have got the number since.
+    return running if b"serve_app" in command or b"privacy-engine" in command else None
 
 
 @contextmanager

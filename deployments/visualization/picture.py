@@ -43,7 +43,7 @@ _LEFT, _RIGHT = 0.065, 0.805
 _BUCKETS = 1200
 """Columns of time in which points are thinned: about one for each pixel of the plot."""
 _LONGEST_NAME = 48
-_TIME_FORMATS = ["%Y", "%b", "%d %b", "%H:%M", "%H:%M", "%H:%M:%S"]
+_TIME_FORMATS = ["%Y", "%b", "%d %b", "%H:%M", "%H:%M", "%H:%M:%S.%f"]
 _DATE_FORMATS = ["", "%Y", "%Y", "%d %b %Y", "%d %b %Y", "%d %b %Y"]
 """By the unit of the ticks, from years to seconds: what a tick says, and what stands once beside the axis."""
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
@@ -199,9 +199,9 @@ def _draw_time_axis(axes: Axes, times: Column) -> None:
 def _time_limits(times: Column) -> tuple[float, float]:
     """The ends of the time axis, in days: a little after the last entry, so that its step is seen."""
     first, last = float(times[0]), float(times[-1])
-    span = last - first
-    hour = 1 / 24
-    return (first, last + span * 0.02) if span > hour / 60 else (first - hour / 2, last + hour / 2)
+    half_second = 0.5 / 86400
+    margin = max((last - first) * 0.04, half_second)
+    return first - margin / 4, last + margin
 
 
 def _write_end_labels(axes: Axes, spent: Decimal, cap: Decimal) -> None:

@@ -141,7 +141,7 @@ def _claim_section(proof: ProofBundle) -> str:
     )
     return (
         "\\section*{Claim}\n"
-        f"The {len(proof.certificates)} allocations of this job ({voided} of them voided) cost in sum\n"
+        f"Allocations of this job: {len(proof.certificates)}, of them voided: {voided}. They cost in sum\n"
         f"\\[ \\varepsilon {_equals(proof.epsilon)}, \\qquad \\delta {_equals(proof.delta)}. \\]\n"
         f"\\begin{{itemize}}\n{words}\n\\end{{itemize}}\n"
         "A number marked $\\approx$ is shortened for reading; the JSON document has it exactly."

@@ -23,7 +23,7 @@ app = typer.Typer(
 
 @app.command()
 def up(
-    port: Annotated[int | None, typer.Option(min=1, max=65535, help="Port of the service. [default: 8000]")] = None,
+    port: Annotated[int | None, typer.Option(min=1, max=65535, help="Port of the service. (default: 8000)")] = None,
     detach: Annotated[bool, typer.Option("--detach", help="Return once it is up, and leave it running.")] = False,
     home: Home = None,
 ) -> None:

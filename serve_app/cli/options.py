@@ -63,15 +63,15 @@ def _number(text: str) -> int | float:
 
 Url = Annotated[
     str | None,
-    typer.Option(envvar="AUMOS_PRIVACY_URL", help="Address of the service. [default: the one running here]"),
+    typer.Option(envvar="AUMOS_PRIVACY_URL", help="Address of the service. (default: the one running here)"),
 ]
 Token = Annotated[
-    str | None, typer.Option(envvar="AUMOS_PRIVACY_TOKEN", help="Bearer token. [default: one made with the local key]")
+    str | None, typer.Option(envvar="AUMOS_PRIVACY_TOKEN", help="Bearer token. (default: one made with the local key)")
 ]
-Tenant = Annotated[str | None, typer.Option(help="Tenant. [default: the token's own, or demo]")]
+Tenant = Annotated[str | None, typer.Option(help="Tenant. (default: the token's own, or demo)")]
 Home = Annotated[
-    Path | None, typer.Option(envvar="AUMOS_PRIVACY_HOME", help="Data folder. [default: ~/.privacy-engine]")
+    Path | None, typer.Option(envvar="AUMOS_PRIVACY_HOME", help="Data folder. (default: ~/.privacy-engine)")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the whole answer as JSON.")]
 Epsilon = Annotated[str, typer.Option(callback=decimal_option, help="Epsilon, as an exact decimal.")]
-Delta = Annotated[str | None, typer.Option(callback=decimal_option, help="Delta, as an exact decimal. [default: 0]")]
+Delta = Annotated[str | None, typer.Option(callback=decimal_option, help="Delta, as an exact decimal. (default: 0)")]

@@ -17,7 +17,7 @@ STDIN = Path("-")
 
 def proof(
     job: Annotated[str, typer.Argument(help="Job whose charges are to be proved.")],
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="File to write. [default: stdout]")] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="File to write. (default: stdout)")] = None,
     format: Annotated[Literal["json", "latex"], typer.Option(help="A checkable document, or a derivation to read.")] = (  # noqa: A002
         "json"
     ),

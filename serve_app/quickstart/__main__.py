@@ -142,8 +142,8 @@ def _release(clinic: Clinic, show: Show) -> Release:
     show.section(
         "Two means at once, with Gaussian noise",
         f"Values are clipped ({_bounds(PAIR)}) and summed as shares of their bound.",
-        f"One patient moves either sum by at most 1, both by at most √2 (L2 sensitivity {l2_sensitivity(len(PAIR))}): "
-        f"epsilon {PAIR_EPSILON}, delta {PAIR_DELTA}.",
+        "One patient moves either sum by at most 1, both together by at most √2 "
+        f"(L2 sensitivity {l2_sensitivity(len(PAIR))}): epsilon {PAIR_EPSILON}, delta {PAIR_DELTA}.",
     )
     release, estimates = clinic.pair(count)
     show.estimates(estimates)

@@ -31,7 +31,7 @@ RADIUS = Column("mean radius", Decimal(30))
 TEXTURE = Column("mean texture", Decimal(40))
 SMOOTHNESS = Column("mean smoothness", Decimal("0.2"))
 PERIMETER = Column("mean perimeter", Decimal(200))
-AREA = Column("mean area", Decimal(2500))
+AREA = Column("mean area", Decimal(3000))
 
 RADIUS_EDGES = tuple(range(0, 31, 5))
 """Public bins of the histogram."""

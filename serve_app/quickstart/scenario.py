@@ -64,8 +64,6 @@ class Release:
         values: The noisy values.
         noise_scale: Scale of the Laplace noise, or standard deviation of the Gaussian.
         half_width: How far each value strays at most from the true one, with a probability of 95 %.
-        epsilon: What was charged.
-        delta: What was charged.
         remaining: The epsilon that is left.
         key: The idempotency key it was asked with.
         replayed: Whether it is the answer of an earlier request.
@@ -74,8 +72,6 @@ class Release:
     values: tuple[float, ...]
     noise_scale: float
     half_width: float
-    epsilon: Decimal
-    delta: Decimal
     remaining: Decimal
     key: str
     replayed: bool
@@ -226,8 +222,6 @@ class Clinic:
             values=tuple(answer["privatized_data"]),
             noise_scale=answer["noise_scale"],
             half_width=answer["accuracy"]["half_width"],
-            epsilon=Decimal(answer["exact"]["epsilon_consumed"]),
-            delta=Decimal(answer["exact"]["delta_consumed"]),
             remaining=Decimal(answer["exact"]["remaining_epsilon"]),
             key=key,
             replayed=response.headers.get("idempotency-replayed") == "true",

@@ -32,7 +32,7 @@ class Show:
 
     def say(self, sentence: str) -> None:
         """A sentence."""
-        self._console.print(Padding(sentence, (0, 0, 0, _INDENT)))
+        self._console.print(Padding(sentence, (0, 0, 0, _INDENT), expand=False))
 
     def file(self, path: Path) -> None:
         """A file's path, never broken into lines."""
@@ -88,11 +88,10 @@ class Show:
     def introduction(self, tenant_id: str, patients: int) -> None:
         """What is about to happen, and what is protected."""
         self._console.print("A clinic publishes statistics about its patients", style="bold")
-        self.say(f"Data: scikit-learn's breast-cancer table, {patients} real patients. Tenant: {tenant_id}.")
+        self.say(f"Tenant: {tenant_id}.")
+        self.say(f"Data: scikit-learn's breast-cancer table, {patients} real patients.")
         self.say("Privacy unit: one patient, that is, one row. Neighbouring tables: one row added or removed.")
-        self.say(
-            f"Promise: all answers together are ({BUDGET_EPSILON}, {BUDGET_DELTA})-differentially private, whatever is asked."
-        )
+        self.say(f"Promise: all answers together are ({BUDGET_EPSILON}, {BUDGET_DELTA})-differentially private.")
         self.say("True values are shown beside private ones only because this table is public.")
 
     def _table(self, heads: Sequence[str], rows: Iterable[Sequence[str]], *, right: bool = True) -> None:

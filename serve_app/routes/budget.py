@@ -14,6 +14,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from accounting.admission import ACCEPTED, Outcome, SetBudget, Verdict
+from accounting.charges import gaussian_price
+from accounting.events import GaussianEvent
 from accounting.ledger.entry import Entry, EntryKind
 from accounting.ledger.store import LedgerStore, StoreUnavailableError
 from accounting.values import InvalidValueError, PrivacyLoss, checked_delta, checked_epsilon
@@ -47,6 +49,8 @@ def create_budget_app(settings: Settings, verifier: TokenVerifier, open_store: O
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         async with open_store() as store:
+            # The first Gaussian loads SciPy and dp-accounting, which must not happen while requests wait.
+            gaussian_price(GaussianEvent(Decimal(1), Decimal(1)), Decimal("1e-5"))
             owner = BudgetOwner(store, OwnerSettings(settings.limits(), settings.default_budget()))
             owner.start()
             # Entries live long and form no cycles: scanning them again and again for garbage only adds latency.

@@ -9,16 +9,14 @@ from pathlib import Path
 
 import jwt
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from benchmarks.allocate import ALLOCATE_PATH, NOOP_PATH, PATHS, parse_options, start_service
+from benchmarks.allocate import PATHS
 from benchmarks.load import LoadError, LoadResult, parse_wrk_output, percentile, run_load
 from benchmarks.machine import Machine, parse_cpu_model
 from benchmarks.report import MeasuredPath, Ratio, Row, format_table, paired_ratio, summarize
 from benchmarks.row_lock_peer import PeerSettings, TokenVerifier
-from benchmarks.tokens import AUDIENCE, load_private_key, mint, mint_many, public_pem
+from benchmarks.tokens import AUDIENCE, mint, mint_many, public_pem
 
 WRK_OUTPUT = """\
 Running 8s test @ http://127.0.0.1:8000/api/v1/privacy/budget/allocate
@@ -222,26 +220,6 @@ def test_settings_reach_the_workers_of_the_peer(monkeypatch: pytest.MonkeyPatch)
         monkeypatch.setenv(name, value)
 
     assert PeerSettings.from_environment() == settings
-
-
-def test_the_command_line_names_a_running_service(tmp_path: Path) -> None:
-    key = Ed25519PrivateKey.generate()
-    key_file = tmp_path / "key.pem"
-    key_file.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-    common = ["--base-url", "http://host:1/", "--private-key", str(key_file), "--kid", "k", "--database-url", "db"]
-
-    with start_service(parse_options(common)) as usual:
-        assert (usual.allocate_url, usual.noop_url) == (f"http://host:1{ALLOCATE_PATH}", f"http://host:1{NOOP_PATH}")
-        assert public_pem(usual.private_key) == public_pem(load_private_key(key_file.read_bytes()))
-    with start_service(parse_options([*common, "--noop-url", "http://host:2/noop"])) as moved:
-        assert moved.noop_url == "http://host:2/noop"
-
-
-def test_a_key_of_another_kind_is_refused() -> None:
-    pem = ec.generate_private_key(ec.SECP256R1()).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-
-    with pytest.raises(ValueError, match="Ed25519"):
-        load_private_key(pem)
 
 
 @pytest.mark.parametrize(
