@@ -15,26 +15,26 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="AUMOS_PRIVACY_", extra="ignore")
 
-    home: Path = Field(Path("~/.privacy-engine"), description="Data folder: keys, the embedded database, logs.")
-    host: str = Field("127.0.0.1", description="Name by which clients reach the service, for printed addresses.")
-    port: int = Field(8000, ge=1, le=65535, description="Port of the HTTP interface.")
-    database_url: SecretStr | None = Field(None, description="Postgres; absent, an embedded one in the data folder.")
+    home: Path = Field(default=Path("~/.privacy-engine"), description="Data folder: keys, the embedded database, logs.")
+    host: str = Field(default="127.0.0.1", description="Name under which clients reach the service.")
+    port: int = Field(default=8000, ge=1, le=65535, description="Port of the HTTP interface.")
+    database_url: SecretStr | None = Field(default=None, description="Postgres; absent, an embedded one.")
     database_service_url: SecretStr | None = Field(
-        None, description="Postgres as a member of prv_service, where DATABASE_URL may not create roles."
+        default=None, description="Postgres as a member of prv_service, where DATABASE_URL may not create roles."
     )
-    budget_replicas: int = Field(1, ge=1, le=64, description="Processes that own budgets.")
+    budget_replicas: int = Field(default=1, ge=1, le=64, description="Processes that own budgets.")
 
-    default_epsilon: Decimal = Field(Decimal(10), gt=0, description="Epsilon of a budget opened by default.")
-    default_delta: Decimal = Field(Decimal("1e-5"), ge=0, lt=1, description="Delta of a budget opened by default.")
-    open_default_budget: bool = Field(True, description="Whether a tenant's first request opens a budget.")
-    max_operation_epsilon: Decimal = Field(Decimal(2), gt=0, description="Largest epsilon of one operation.")
-    healthcare_max_epsilon: Decimal = Field(Decimal("0.5"), gt=0, description="The same for the healthcare engine.")
+    default_epsilon: Decimal = Field(default=Decimal(10), gt=0, description="Epsilon of a budget opened by default.")
+    default_delta: Decimal = Field(default=Decimal("1e-5"), ge=0, lt=1, description="Its delta.")
+    open_default_budget: bool = Field(default=True, description="Whether a tenant's first request opens a budget.")
+    max_operation_epsilon: Decimal = Field(default=Decimal(2), gt=0, description="Largest epsilon of one operation.")
+    healthcare_max_epsilon: Decimal = Field(default=Decimal("0.5"), gt=0, description="For healthcare.")
 
-    token_issuer: str = Field("privacy-engine", description="`iss` that tokens must carry.")
-    token_audience: str = Field("privacy-engine", description="`aud` that tokens must carry.")
-    token_leeway_seconds: int = Field(10, ge=0, le=120, description="Clock skew allowed in tokens.")
+    token_issuer: str = Field(default="privacy-engine", description="`iss` that tokens must carry.")
+    token_audience: str = Field(default="privacy-engine", description="`aud` that tokens must carry.")
+    token_leeway_seconds: int = Field(default=10, ge=0, le=120, description="Clock skew allowed in tokens.")
 
-    noop_route: bool = Field(False, description="Serve the benchmark's no-op route.")
+    noop_route: bool = Field(default=False, description="Serve the benchmark's no-op route.")
 
     @property
     def folder(self) -> Path:

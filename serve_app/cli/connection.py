@@ -144,7 +144,7 @@ def mint(
             USAGE,
         ) from None
     try:
-        settings = Settings()  # type: ignore[call-arg]  # every field has a default
+        settings = Settings()
         return mint_token(
             SigningKey.load_or_create(path),
             issuer=settings.token_issuer,

@@ -79,12 +79,10 @@ def run_down(*, home: Path | None) -> int:
 
 
 def _settings(port: int | None, home: Path | None) -> Settings:
-    given: dict[str, object] = {}
-    if port is not None:
-        given["port"] = port
-    if home is not None:
-        given["home"] = home
-    return Settings(**given)  # type: ignore[arg-type]
+    settings = Settings()
+    # Built anew, so that what is given on the command line is checked like the rest.
+    given = {"port": port or settings.port, "home": home or settings.home}
+    return Settings.model_validate(settings.model_dump() | given)
 
 
 def _detached(settings: Settings) -> int:

@@ -23,7 +23,7 @@ def main() -> int:
     parser.add_argument("--port", type=int, default=8000)
     parser.add_argument("--out", type=Path, default=Path("quickstart-output"))
     options = parser.parse_args()
-    settings = Settings(port=options.port)  # type: ignore[call-arg]
+    settings = Settings(port=options.port)
     already = find_running(settings.folder)
     if already is not None:
         console.print(f"A service runs already at {already.url}; the quick start uses it.")
