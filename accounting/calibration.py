@@ -47,8 +47,10 @@ def gaussian_for(epsilon: Decimal, delta: Decimal, sensitivity: Decimal) -> Gaus
     def holds(multiplier: float) -> bool:
         return price(event_at(multiplier), delta).epsilon <= target
 
-    # Without noise to spare: rho of epsilon alone bounds the multiplier below; grow from there until the price fits.
+    # A first guess from rho of epsilon alone; from there down until the price no longer fits, or up until it does.
     low = high = max(0.0025, 0.5 / math.sqrt(2 * float(target)) if target < 1 else 0.0025)
+    while low > 0.0025 and holds(low):
+        low, high = max(low / 2, 0.0025), low
     while not holds(high):
         low, high = high, high * 2
         if high > 5e6:

@@ -77,7 +77,9 @@ def running_service(settings: Settings, say: Say) -> Iterator[Running]:
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     _check_port(settings.port)
     with contextlib.ExitStack() as stack:
-        stack.callback(setattr, sys, "stderr", sys.stderr)
+        # Registered first, so done last: who waits for the file to go waits for all the rest.
+        stack.callback((folder / STATE_FILE).unlink, missing_ok=True)
+        stack.callback(setattr, sys, "stdout", sys.stdout)
         keys = KeyRing(folder / "keys")
         say("Opening the ledger (PostgreSQL)")
         admin_url = _database(settings, stack)
@@ -96,9 +98,7 @@ def running_service(settings: Settings, say: Say) -> Iterator[Running]:
         stack.enter_context(_deployed(Service(public, service_url)))
         _wait_until_ready(settings)
         running = Running(os.getpid(), settings.base_url, dashboard_url)
-        state = folder / STATE_FILE
-        state.write_text(json.dumps(running.__dict__))
-        stack.callback(state.unlink, missing_ok=True)
+        (folder / STATE_FILE).write_text(json.dumps(running.__dict__))
         try:
             yield running
         finally:
@@ -106,7 +106,7 @@ def running_service(settings: Settings, say: Say) -> Iterator[Running]:
             # A second Ctrl-C must not leave half of it behind.
             signal.signal(signal.SIGINT, signal.SIG_IGN)
             # Serve kills its controller while a call to it is open; Ray then prints that it failed, which only alarms.
-            sys.stderr = io.StringIO()
+            sys.stdout = io.StringIO()
 
 
 def end_like_ctrl_c() -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
+from itertools import pairwise
 
 from accounting.admission import (
     Allocate,
@@ -77,7 +78,7 @@ def ended(head: Entry, opening: Entry, kind: EntryKind, now: datetime = NOW) -> 
 
 def assert_chained(history: Sequence[Entry]) -> None:
     """The history is whole: no gap, no fork, no balance that does not follow from the one before."""
-    for before, after in zip(history, history[1:], strict=False):
+    for before, after in pairwise(history):
         assert after.seq == before.seq + 1
         assert after.prev_hash == before.hash
         assert after.spent.within(after.budget)

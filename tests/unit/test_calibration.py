@@ -3,7 +3,7 @@
 from decimal import Decimal
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from accounting.calibration import gaussian_for, laplace_for
@@ -35,10 +35,12 @@ def test_gaussian_noise_for_an_epsilon_costs_at_most_it(epsilon: Decimal, delta:
 
 
 @settings(deadline=None, max_examples=30)
+@example(Decimal("0.001"), Decimal("0.3"))
 @given(epsilons, deltas)
 def test_a_millionth_less_gaussian_noise_would_not_do(epsilon: Decimal, delta: Decimal) -> None:
     event = gaussian_for(epsilon, delta, ONE)
     less = GaussianEvent(round(event.sigma * (1 - Decimal("1e-6")), 12), ONE)
+    assume(less.sigma > Decimal("0.0025"))
     assert price(less, delta).epsilon > epsilon
 
 
