@@ -15,7 +15,7 @@ Rules:
 import asyncio
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import structlog
 
@@ -32,7 +32,7 @@ from accounting.admission import (
     decide_budget,
     decide_settlement,
 )
-from accounting.ledger.entry import Entry, EntryKind
+from accounting.ledger.entry import OPENING_KINDS, Entry, EntryKind
 from accounting.ledger.store import ConflictError, LedgerStore, StoreUnavailableError
 from accounting.values import PrivacyLoss
 
@@ -96,6 +96,7 @@ class _Draft:
 
     heads: dict[str, Entry] = field(default_factory=dict)
     keys: dict[tuple[str, str], Entry] = field(default_factory=dict)
+    ends: dict[tuple[str, str], Entry] = field(default_factory=dict)
     entries: list[Entry] = field(default_factory=list)
 
     def add(self, entries: Iterable[Entry]) -> None:
@@ -104,6 +105,8 @@ class _Draft:
             self.heads[entry.tenant_id] = entry
             if entry.idempotency_key is not None:
                 self.keys[entry.tenant_id, entry.idempotency_key] = entry
+            if entry.allocation_id is not None and entry.kind not in OPENING_KINDS:
+                self.ends[entry.tenant_id, entry.allocation_id] = entry
 
 
 class _Lane:
@@ -253,7 +256,7 @@ class BudgetOwner:
                 draft.add(opened.entries)
                 head = opened.entries[-1]
             if isinstance(command, Settle):
-                verdict = decide_settlement(head, command, now)
+                verdict = decide_settlement(head, _as_drafted(command, draft), now)
             else:
                 key = (command.tenant_id, command.key)
                 earlier = draft.keys.get(key) or self._keys.get(key)
@@ -314,6 +317,16 @@ class BudgetOwner:
     def _forget(self, batch: Sequence[_Waiting]) -> None:
         for waiting in batch:
             self._heads.pop(waiting.tenant_id, None)
+
+
+def _as_drafted(command: Settle, draft: _Draft) -> Settle:
+    """The command with the end that the same flush may already have given the allocation.
+
+    Without it, two ends in one flush would conflict with each other each time they are tried.
+    """
+    identity = command.history[0].allocation_id if command.history else None
+    end = draft.ends.get((command.tenant_id, identity or ""))
+    return command if end is None else replace(command, history=(*command.history, end))
 
 
 def _key(command: Command) -> tuple[str, str] | None:

@@ -25,7 +25,7 @@ from accounting.admission import (
 from accounting.charges import price
 from accounting.events import ClaimEvent, GaussianEvent, LaplaceEvent
 from accounting.ledger.entry import OPENING_KINDS, Entry, EntryKind, entry_from_body
-from accounting.values import NO_LOSS, PrivacyLoss
+from accounting.values import EXACT, NO_LOSS, PrivacyLoss
 from tests.ledgers import NOW, WIDE, asked, assert_chained, ended, loss, opened, spent
 
 LIMITS = Limits(Decimal(2), {"healthcare": Decimal("0.5")})
@@ -99,7 +99,9 @@ def test_what_is_said_to_remain_can_be_spent_to_the_last_digit() -> None:
     head = spent(opened("t", "1"), asked("t", "0.123456789012345678901234567891"))
     rest = largest_claim(head)
     assert decide_allocation(head, None, asked("t", rest), LIMITS, NOW).outcome is Outcome.ADMITTED
-    assert refused_for(decide_allocation(head, None, asked("t", rest + Decimal("1e-30")), LIMITS, NOW))
+    more = PrivacyLoss(EXACT.add(rest, Decimal("1e-30")), Decimal(0))
+    request = replace(asked("t", rest), charge=more)
+    assert refused_for(decide_allocation(head, None, request, LIMITS, NOW)) is Outcome.BUDGET_EXHAUSTED
 
 
 # Budgets.

@@ -1,0 +1,409 @@
+"""The owner of budgets: nothing acknowledged is lost, nothing is counted twice, no refusal is out of date."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from accounting.admission import ACCEPTED, Allocate, Outcome, SetBudget, Verdict
+from accounting.ledger.entry import OPENING_KINDS, Entry, EntryKind
+from accounting.ledger.memory import MemoryLedgerStore
+from accounting.ledger.store import ConflictError, LedgerStore, StoreUnavailableError, Tail
+from deployments.budget.owner import BudgetOwner, OverloadedError, OwnerSettings
+from tests.ledgers import WIDE, asked, assert_chained, loss
+
+DEFAULT = loss("10", "0.00001")
+
+
+class SlowStore(MemoryLedgerStore):
+    """Answers only after everybody else had their turn, so that owners truly meet."""
+
+    async def append(self, entries: Sequence[Entry]) -> None:
+        await asyncio.sleep(0)
+        await super().append(entries)
+        await asyncio.sleep(0)
+
+    async def tails(self, wanted: Mapping[str, Collection[str]]) -> dict[str, Tail]:
+        await asyncio.sleep(0)
+        found = await super().tails(wanted)
+        await asyncio.sleep(0)
+        return found
+
+
+class GatedStore(MemoryLedgerStore):
+    """Writes only while its gate is open, and says when somebody waits before it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.waiting = asyncio.Event()
+
+    def shut(self) -> None:
+        """Closes the gate."""
+        self.gate.clear()
+        self.waiting.clear()
+
+    async def append(self, entries: Sequence[Entry]) -> None:
+        self.waiting.set()
+        await self.gate.wait()
+        await super().append(entries)
+
+
+class FailingStore(SlowStore):
+    """Fails the next writes, each before or after it happens, with an error of choice."""
+
+    def __init__(self, *faults: tuple[str, Exception]) -> None:
+        super().__init__()
+        self.faults = list(faults)
+        self.attempts = 0
+
+    async def append(self, entries: Sequence[Entry]) -> None:
+        self.attempts += 1
+        when, error = self.faults.pop(0) if self.faults else ("never", Exception())
+        if when == "before":
+            raise error
+        await super().append(entries)
+        if when == "after":
+            raise error
+
+
+@asynccontextmanager
+async def owning(store: LedgerStore, **changes: Any) -> AsyncIterator[BudgetOwner]:  # noqa: ANN401
+    """A live owner on that store."""
+    chosen: dict[str, Any] = {"limits": WIDE, "default_budget": DEFAULT} | changes
+    owner = BudgetOwner(store, OwnerSettings(**chosen))
+    owner.start()
+    try:
+        yield owner
+    finally:
+        await owner.stop()
+
+
+async def insist(ask: Callable[[], Awaitable[Verdict]]) -> Verdict:
+    """What a client does: repeats with the same key until it has an answer."""
+    while True:
+        try:
+            return await ask()
+        except StoreUnavailableError:
+            continue
+
+
+def outcomes(verdicts: Sequence[Verdict]) -> dict[Outcome, int]:
+    """How often each outcome came."""
+    found = [verdict.outcome for verdict in verdicts]
+    return {outcome: found.count(outcome) for outcome in set(found)}
+
+
+async def assert_whole(store: LedgerStore, tenant: str, verdicts: Sequence[Verdict]) -> list[Entry]:
+    """Every acknowledged entry is in the ledger, once, and the ledger is whole; returns it."""
+    history = await store.history(tenant)
+    assert_chained(history)
+    hashes = [entry.hash for entry in history]
+    for verdict in verdicts:
+        if verdict.outcome in ACCEPTED:
+            assert verdict.answer is not None
+            assert hashes.count(verdict.answer.hash) == 1
+    return history
+
+
+async def test_two_owners_of_one_tenant_never_overspend_and_lose_nothing() -> None:
+    store = SlowStore()
+    async with owning(store) as one, owning(store, lanes=1) as other:
+        requests = [asked("t", "0.1") for _ in range(150)]
+        verdicts = await asyncio.gather(
+            *(insist(lambda r=r, o=o: o.submit(r)) for r, o in zip(requests, [one, other] * 75, strict=True))  # type: ignore[misc]
+        )
+    assert outcomes(verdicts) == {Outcome.ADMITTED: 100, Outcome.BUDGET_EXHAUSTED: 50}
+    history = await assert_whole(store, "t", verdicts)
+    assert history[-1].spent == loss("10")
+    assert len(history) == 101
+
+
+async def test_a_refusal_is_never_out_of_date() -> None:
+    """One owner has seen the budget exhausted; another raises it; the first then admits."""
+    store = SlowStore()
+    async with owning(store) as stale, owning(store) as other:
+        assert (await stale.submit(asked("t", "10"))).outcome is Outcome.ADMITTED
+        assert (await stale.submit(asked("t", "1"))).outcome is Outcome.BUDGET_EXHAUSTED
+        await other.submit(SetBudget("t", loss("20", "0.00001"), "admin"))
+        assert (await stale.submit(asked("t", "1"))).outcome is Outcome.ADMITTED
+
+
+async def test_a_refusal_for_a_voided_hold_is_not_out_of_date_either() -> None:
+    store = SlowStore()
+    async with owning(store) as stale, owning(store) as other:
+        hold = (await stale.submit(asked("t", "10", ttl=60))).answer
+        assert hold is not None
+        assert hold.allocation_id is not None
+        await other.settle("t", hold.allocation_id, EntryKind.VOIDED, "engine")
+        assert (await stale.submit(asked("t", "10"))).outcome is Outcome.ADMITTED
+
+
+async def test_what_one_owner_reads_is_what_another_has_written() -> None:
+    store = SlowStore()
+    async with owning(store) as one, owning(store) as other:
+        await one.submit(asked("t", "1"))
+        await other.submit(asked("t", "2"))
+        head = await one.balance("t", "viewer")
+        assert head is not None
+        assert head.spent == loss("3")
+
+
+async def test_a_caller_that_hangs_up_changes_nothing_and_stops_nobody() -> None:
+    store = GatedStore()
+    async with owning(store, lanes=1) as owner:
+        store.shut()
+        gone = asyncio.create_task(owner.submit(asked("t", "1", key="gone")))
+        await store.waiting.wait()
+        also_gone = asyncio.create_task(owner.submit(asked("t", "1", key="also gone")))
+        await asyncio.sleep(0)
+        for task in (gone, also_gone):
+            task.cancel()
+        await asyncio.gather(gone, also_gone, return_exceptions=True)
+        store.gate.set()
+        assert (await owner.submit(asked("t", "1"))).outcome is Outcome.ADMITTED
+        # Decided all the same: whoever repeats the request is told so.
+        assert (await owner.submit(asked("t", "1", key="gone"))).outcome is Outcome.REPLAYED
+        assert (await owner.submit(asked("t", "1", key="also gone"))).outcome is Outcome.REPLAYED
+    assert (await store.history("t"))[-1].spent == loss("3")
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_a_retry_after_an_unknown_outcome_is_counted_once(when: str) -> None:
+    store = FailingStore((when, StoreUnavailableError("the line went dead")))
+    async with owning(store) as owner:
+        with pytest.raises(StoreUnavailableError):
+            await owner.submit(asked("t", "1", key="k"))
+        verdict = await owner.submit(asked("t", "1", key="k"))
+        assert verdict.outcome is (Outcome.REPLAYED if when == "after" else Outcome.ADMITTED)
+    history = await assert_whole(store, "t", [verdict])
+    assert history[-1].spent == loss("1")
+
+
+async def test_a_conflict_while_writing_is_decided_again_without_the_callers_knowing() -> None:
+    store = FailingStore(("before", ConflictError("lost a race")), ("before", ConflictError("and another")))
+    async with owning(store) as owner:
+        verdicts = await asyncio.gather(*(owner.submit(asked(tenant, "1")) for tenant in ("t", "u", "t")))
+    assert outcomes(verdicts) == {Outcome.ADMITTED: 3}
+    await assert_whole(
+        store, "t", [verdict for verdict in verdicts if verdict.answer and verdict.answer.tenant_id == "t"]
+    )
+
+
+async def test_a_ledger_that_never_agrees_is_unavailable_and_uncharged() -> None:
+    store = FailingStore(*[("before", ConflictError("again"))] * 100)
+    async with owning(store) as owner:
+        with pytest.raises(StoreUnavailableError):
+            await owner.submit(asked("t", "1"))
+        assert store.attempts < 100
+        store.faults.clear()
+        assert (await owner.submit(asked("t", "1"))).outcome is Outcome.ADMITTED
+
+
+async def test_a_bug_stops_one_batch_and_not_the_owner() -> None:
+    store = FailingStore(("before", RuntimeError("a bug")))
+    async with owning(store) as owner:
+        with pytest.raises(StoreUnavailableError):
+            await owner.submit(asked("t", "1"))
+        assert (await owner.submit(asked("t", "1"))).outcome is Outcome.ADMITTED
+
+
+async def test_a_key_older_than_memory_is_replayed() -> None:
+    store = SlowStore()
+    async with owning(store, keys_in_memory=1) as owner:
+        first = await owner.submit(asked("t", "1", key="old"))
+        for _ in range(3):
+            await owner.submit(asked("t", "1"))
+        again = await owner.submit(asked("t", "1", key="old"))
+        other = await owner.submit(asked("t", "2", key="old"))
+    assert (again.outcome, again.answer) == (Outcome.REPLAYED, first.answer)
+    assert other.outcome is Outcome.KEY_REUSED
+    assert (await store.history("t"))[-1].spent == loss("4")
+
+
+async def test_a_key_older_than_memory_is_replayed_though_the_budget_is_exhausted() -> None:
+    """The refusal that memory alone would give is checked against the ledger, keys included."""
+    store = SlowStore()
+    async with owning(store, keys_in_memory=1) as owner:
+        await owner.submit(asked("t", "9", key="old"))
+        await owner.submit(asked("t", "1"))
+        assert (await owner.submit(asked("t", "9", key="old"))).outcome is Outcome.REPLAYED
+        assert (await owner.submit(asked("t", "9"))).outcome is Outcome.BUDGET_EXHAUSTED
+
+
+async def test_a_refusal_leaves_its_key_free() -> None:
+    store = SlowStore()
+    async with owning(store) as owner:
+        assert (await owner.submit(asked("t", "11", key="k"))).outcome is Outcome.BUDGET_EXHAUSTED
+        await owner.submit(SetBudget("t", loss("20", "0.00001"), "admin"))
+        assert (await owner.submit(asked("t", "11", key="k"))).outcome is Outcome.ADMITTED
+
+
+async def test_one_key_many_times_in_one_batch_is_charged_once() -> None:
+    store = GatedStore()
+    async with owning(store, lanes=1) as owner:
+        store.shut()
+        first = owner.enqueue(asked("t", "0.5"))
+        await store.waiting.wait()
+        same = [owner.enqueue(asked("t", "1", key="k")) for _ in range(5)]
+        other = owner.enqueue(asked("t", "2", key="k"))
+        store.gate.set()
+        verdicts = await asyncio.gather(first, *same, other)
+    assert outcomes(verdicts) == {Outcome.ADMITTED: 2, Outcome.REPLAYED: 4, Outcome.KEY_REUSED: 1}
+    assert (await store.history("t"))[-1].spent == loss("1.5")
+
+
+async def test_more_than_the_queue_holds_is_refused_uncharged() -> None:
+    store = GatedStore()
+    async with owning(store, lanes=1, queue_limit=2) as owner:
+        store.shut()
+        flying = owner.enqueue(asked("t", "1"))
+        await store.waiting.wait()
+        queued = [owner.enqueue(asked("t", "1")) for _ in range(2)]
+        with pytest.raises(OverloadedError):
+            await owner.submit(asked("t", "1"))
+        store.gate.set()
+        await asyncio.gather(flying, *queued)
+        assert (await owner.submit(asked("t", "1"))).outcome is Outcome.ADMITTED
+    assert (await store.history("t"))[-1].spent == loss("4")
+
+
+async def test_those_who_wait_when_the_owner_stops_are_told() -> None:
+    store = GatedStore()
+    async with owning(store, lanes=1) as owner:
+        store.shut()
+        flying = owner.enqueue(asked("t", "1"))
+        await store.waiting.wait()
+        queued = owner.enqueue(asked("t", "1"))
+    for answer in (flying, queued):
+        with pytest.raises(StoreUnavailableError):
+            await answer
+    assert await store.history("t") == []
+
+
+@pytest.mark.parametrize("owners", [1, 2])
+async def test_of_a_commit_and_a_void_at_once_one_ends_the_allocation(owners: int) -> None:
+    store = SlowStore()
+    async with owning(store) as one, owning(store) as other:
+        hold = (await one.submit(asked("t", "1", ttl=60))).answer
+        assert hold is not None
+        identity = hold.allocation_id
+        assert identity is not None
+        second = other if owners == 2 else one
+        kinds = [EntryKind.COMMITTED, EntryKind.VOIDED] * 3
+        verdicts = await asyncio.gather(
+            *((one, second)[n % 2].settle("t", identity, kind, "engine") for n, kind in enumerate(kinds))
+        )
+    assert outcomes(verdicts) == {Outcome.ADMITTED: 1, Outcome.REPLAYED: 2, Outcome.ALLOCATION_ENDED: 3}
+    history = await assert_whole(store, "t", [])
+    assert [entry.kind for entry in history[:2]] == [EntryKind.BUDGET_SET, EntryKind.HELD]
+    assert len(history) == 3
+    assert history[2].spent == (loss("0") if history[2].kind is EntryKind.VOIDED else loss("1"))
+
+
+async def test_requests_beside_a_lost_settlement_are_still_answered() -> None:
+    """Two voids and a charge in one batch: the second void conflicts, the charge does not suffer for it."""
+    store = GatedStore()
+    async with owning(store, lanes=1) as owner:
+        hold = (await owner.submit(asked("t", "1", ttl=60))).answer
+        assert hold is not None
+        assert hold.allocation_id is not None
+        identity = hold.allocation_id
+        store.shut()
+        flying = owner.enqueue(asked("t", "2"))
+        await store.waiting.wait()
+        tasks = [
+            asyncio.create_task(owner.settle("t", identity, EntryKind.VOIDED, "engine")),
+            asyncio.create_task(owner.settle("t", identity, EntryKind.VOIDED, "engine")),
+            asyncio.create_task(owner.submit(asked("t", "3"))),
+        ]
+        await asyncio.sleep(0)
+        store.gate.set()
+        verdicts = await asyncio.gather(flying, *tasks)
+    assert outcomes(verdicts) == {Outcome.ADMITTED: 3, Outcome.REPLAYED: 1}
+    assert (await store.history("t"))[-1].spent == loss("5")
+
+
+async def test_an_allocation_that_is_not_there_is_unknown() -> None:
+    async with owning(MemoryLedgerStore()) as owner:
+        verdict = await owner.settle("t", "nothing", EntryKind.VOIDED, "engine")
+        assert verdict.outcome is Outcome.UNKNOWN_ALLOCATION
+
+
+async def test_the_default_budget_is_opened_once_however_many_come_first() -> None:
+    store = SlowStore()
+    async with owning(store) as one, owning(store) as other:
+        verdicts = await asyncio.gather(
+            *((one, other)[n % 2].submit(asked("t", "0.1")) for n in range(20)), one.balance("t", "x"),
+        )  # fmt: skip
+    history = await assert_whole(store, "t", [verdict for verdict in verdicts if isinstance(verdict, Verdict)])
+    assert [entry.kind for entry in history] == [EntryKind.BUDGET_SET] + [EntryKind.CONSUMED] * 20
+
+
+async def test_without_a_default_budget_a_tenant_is_unknown_until_it_has_one() -> None:
+    store = SlowStore()
+    async with owning(store, default_budget=None) as one, owning(store, default_budget=None) as other:
+        assert (await one.submit(asked("t", "1"))).outcome is Outcome.UNKNOWN_TENANT
+        assert await one.balance("t", "x") is None
+        await other.submit(SetBudget("t", loss("5"), "admin"))
+        assert (await one.submit(asked("t", "1"))).outcome is Outcome.ADMITTED
+
+
+async def test_tenants_that_left_memory_are_read_again() -> None:
+    store = SlowStore()
+    async with owning(store, tenants_in_memory=2, keys_in_memory=2) as owner:
+        for _ in range(3):
+            requests = [asked(f"t{n}", "4", key=None) for n in range(6)]
+            await asyncio.gather(*(owner.submit(request) for request in requests))
+    for n in range(6):
+        history = await assert_whole(store, f"t{n}", [])
+        assert history[-1].spent == loss("8")
+
+
+# Anything at once.
+
+actions = st.tuples(
+    st.integers(0, 2), st.sampled_from(["a", "b"]), st.integers(0, 12), st.decimals("0.5", 4, places=2), st.booleans()
+)
+faults = st.lists(st.sampled_from(["never", "before", "after", "conflict"]), max_size=10)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(actions, min_size=1, max_size=30), faults)
+def test_whatever_owners_callers_and_the_database_do_the_ledger_is_right(
+    asking: list[tuple[int, str, int, Decimal, bool]], fates: list[str]
+) -> None:
+    """Three owners, two tenants, keys that come again, answers that get lost, callers that insist."""
+    errors = {"conflict": ("before", ConflictError("lost"))}
+    store = FailingStore(*(errors.get(fate, (fate, StoreUnavailableError("dead"))) for fate in fates))
+
+    async def scenario() -> list[tuple[Allocate, Verdict]]:
+        async with owning(store, keys_in_memory=2) as a, owning(store, lanes=1) as b, owning(store) as c:
+
+            async def one(owner: int, tenant: str, key: int, epsilon: Decimal, hold: bool) -> tuple[Allocate, Verdict]:
+                request = asked(tenant, epsilon, key=f"key-{key}", ttl=60 if hold else None)
+                return request, await insist(lambda: (a, b, c)[owner].submit(request))
+
+            return await asyncio.gather(*(one(*action) for action in asking))
+
+    answered = asyncio.run(scenario())
+    for tenant in ("a", "b"):
+        own = [(request, verdict) for request, verdict in answered if request.tenant_id == tenant]
+        history = asyncio.run(assert_whole(store, tenant, [verdict for _, verdict in own]))
+        charged = {entry.idempotency_key: entry for entry in history if entry.kind in OPENING_KINDS}
+        assert len(charged) == max(len(history) - 1, 0)
+        for request, verdict in own:
+            entry = charged.get(request.key)
+            if verdict.outcome in ACCEPTED:
+                assert entry == verdict.answer
+                assert entry is not None
+                assert entry.request_hash == request.request_hash
+            elif verdict.outcome is Outcome.BUDGET_EXHAUSTED and entry is None and history:
+                # It would not fit now either: no hold was given back in the meantime.
+                assert not history[-1].spent.plus(request.charge).within(history[-1].budget)
