@@ -4,14 +4,16 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
+from starlette.responses import Response
 
 from accounting.ledger.postgres import PostgresLedgerStore
+from accounting.ledger.store import StoreUnavailableError
 from serve_app.auth.keys import KeyRing
 from serve_app.auth.tokens import TokenVerifier
 from serve_app.config import Settings
 from serve_app.logs import configure_logging
-from serve_app.problems import install_problem_handlers
+from serve_app.problems import install_problem_handlers, problem_response, unavailable
 
 VERSION = "0.1.0"
 PREFIX = "/api/v1/privacy"
@@ -59,4 +61,10 @@ def new_app(title: str, lifespan: Callable[[FastAPI], AbstractAsyncContextManage
     configure_logging()
     app = FastAPI(title=title, version=VERSION, openapi_url=None, docs_url=None, redoc_url=None, lifespan=lifespan)
     install_problem_handlers(app)
+
+    @app.exception_handler(StoreUnavailableError)
+    async def on_unavailable(request: Request, error: StoreUnavailableError) -> Response:
+        problem = unavailable(f"The ledger did not answer: {error}")
+        return problem_response(problem, request.headers.get("accept", ""))
+
     return app

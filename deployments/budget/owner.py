@@ -197,22 +197,31 @@ class BudgetOwner:
         while True:
             batch = await lane.take(self._settings.batch_limit)
             try:
-                await self._flush(batch)
-            except StoreUnavailableError as error:
-                self._forget(batch)
-                log.warning("ledger_unavailable", requests=len(batch), error=str(error))
-                for waiting in batch:
-                    waiting.fail(error)
-            except Exception:
-                # A bug must not stop every later request: whoever waits gets an error, the loop goes on.
-                self._forget(batch)
-                log.exception("flush_failed", requests=len(batch))
-                for waiting in batch:
-                    waiting.fail(StoreUnavailableError("the service failed to decide; nothing was acknowledged"))
+                await self._attempt(batch)
             except asyncio.CancelledError:
                 for waiting in batch:
                     waiting.fail(StoreUnavailableError("the service is stopping"))
                 raise
+
+    async def _attempt(self, batch: Sequence[_Waiting]) -> None:
+        """Flushes; whatever goes wrong, everybody who waits gets an answer and the lane goes on."""
+        try:
+            await self._flush(batch)
+        except StoreUnavailableError as error:
+            self._forget(batch)
+            log.warning("ledger_unavailable", requests=len(batch), error=str(error))
+            for waiting in batch:
+                waiting.fail(error)
+        except Exception:
+            self._forget(batch)
+            log.exception("flush_failed", requests=len(batch))
+            if len(batch) == 1:
+                batch[0].fail(StoreUnavailableError("the service failed to decide; nothing was acknowledged"))
+                return
+            # One request that hits a bug must not take those beside it along.
+            for waiting in batch:
+                if not waiting.answer.done():
+                    await self._attempt([waiting])
 
     async def _flush(self, batch: Sequence[_Waiting]) -> None:
         """Decides all, writes once, answers all; again for those that were decided on a stale entry."""

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from proofs.signing import SigningKey
 from serve_app.auth.principal import ANY_TENANT, Principal, Role
-from serve_app.identifiers import valid_name
+from serve_app.identifiers import NAME_RULE, TEXT_RULE, valid_name, valid_text
 from serve_app.problems import Code, Problem
 
 REMEMBERED = 20_000
@@ -79,9 +79,13 @@ def _principal(claims: dict[str, Any]) -> Principal:
         raise unauthenticated("The token's tenant_id is missing or not a valid name.")
     if not isinstance(roles, list) or not roles or any(role not in list(Role) for role in roles):
         raise unauthenticated(f"The token's roles must be a list of {', '.join(Role)}.")
-    if engine is not None and not isinstance(engine, str):
-        raise unauthenticated("The token's engine must be text.")
-    return Principal(claims["sub"], tenant_id, frozenset(Role(role) for role in roles), engine, float(claims["exp"]))
+    if engine is not None and not (isinstance(engine, str) and valid_name(engine)):
+        raise unauthenticated(f"The token's engine {NAME_RULE}.")
+    subject = claims["sub"]
+    # It ends up in ledger entries, where a character that Postgres refuses would break the whole batch.
+    if not valid_text(subject):
+        raise unauthenticated(f"The token's sub {TEXT_RULE}.")
+    return Principal(subject, tenant_id, frozenset(Role(role) for role in roles), engine, float(claims["exp"]))
 
 
 def mint_token(

@@ -17,7 +17,7 @@ from accounting.admission import ACCEPTED, Outcome, SetBudget, Verdict
 from accounting.charges import gaussian_price
 from accounting.events import GaussianEvent
 from accounting.ledger.entry import Entry, EntryKind
-from accounting.ledger.store import LedgerStore, StoreUnavailableError
+from accounting.ledger.store import LedgerStore
 from accounting.values import InvalidValueError, PrivacyLoss, checked_delta, checked_epsilon
 from deployments.budget.owner import BudgetOwner, OverloadedError, OwnerSettings
 from serve_app.auth.principal import ADMINS, READERS, SPENDERS, Principal
@@ -65,10 +65,6 @@ def create_budget_app(settings: Settings, verifier: TokenVerifier, open_store: O
     app = new_app("Privacy budgets", lifespan)
     principal_dependency = principal_by(verifier)
     Asking = Annotated[Principal, Depends(principal_dependency)]  # noqa: N806 - a type
-
-    @app.exception_handler(StoreUnavailableError)
-    async def on_unavailable(_: Request, error: StoreUnavailableError) -> Response:
-        return problem_response(unavailable(f"The ledger did not answer: {error}"))
 
     @app.exception_handler(OverloadedError)
     async def on_overload(_: Request, __: OverloadedError) -> Response:
