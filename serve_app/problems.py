@@ -53,6 +53,10 @@ _STATUS: dict[Code, tuple[int, str]] = {
 }
 
 
+_OWN_MEMBERS = frozenset({"type", "title", "status", "detail", "code", "error_code"})
+"""What every problem document has."""
+
+
 @dataclass
 class Problem(Exception):  # noqa: N818 - RFC 9457's own word
     """An error to answer with.
@@ -96,6 +100,16 @@ def invalid(name: str, reason: str) -> Problem:
 def unavailable(detail: str) -> Problem:
     """A passing problem of ours: nothing was acknowledged, the caller repeats with the same idempotency key."""
     return Problem(Code.UNAVAILABLE, f"{detail}. Repeat with the same idempotency key.", headers={"Retry-After": "1"})
+
+
+def relayed(document: Mapping[str, Any]) -> Problem:
+    """A refusal by another of the service's own apps, passed on to the caller as it is."""
+    code = document.get("code")
+    if code not in list(Code):
+        return unavailable("A part of the service did not answer")
+    extra = {name: value for name, value in document.items() if name not in _OWN_MEMBERS}
+    headers = {"Retry-After": "1"} if code == Code.UNAVAILABLE else {}
+    return Problem(Code(code), str(document.get("detail", "")), extra, headers)
 
 
 def problem_response(problem: Problem, accept: str = "") -> Response:

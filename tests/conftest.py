@@ -7,6 +7,7 @@ from pathlib import Path
 import httpx
 import pytest
 import pytest_asyncio
+from hypothesis import settings
 
 from accounting.ledger.postgres import PostgresLedgerStore
 from accounting.storage import embedded
@@ -14,6 +15,10 @@ from accounting.storage.migrate import check_service_role, ensure_service_login,
 from serve_app.config import Settings
 from serve_app.service import Service
 from tests.support import Caller, Live, Serving, WholeService, free_port
+
+# A busy machine is no reason to fail.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
 
 LOGIN, PASSWORD = "prv_test", "onlyForTests1"
 
@@ -54,11 +59,11 @@ async def postgres(service_url: str) -> AsyncIterator[PostgresLedgerStore]:
 def live(admin_url: str, service_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
     """The whole service over HTTP."""
     listener = free_port()
-    settings = Settings.model_validate({"home": tmp_path_factory.mktemp("home"), "port": listener.getsockname()[1]})
-    service = Service(settings, service_url)
+    chosen = Settings.model_validate({"home": tmp_path_factory.mktemp("home"), "port": listener.getsockname()[1]})
+    service = Service(chosen, service_url)
     with (
         Serving(WholeService(service), listener),
-        httpx.Client(base_url=settings.base_url, timeout=30) as client,
+        httpx.Client(base_url=chosen.base_url, timeout=30) as client,
     ):
         yield Live(service, client, admin_url)
 

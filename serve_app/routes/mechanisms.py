@@ -29,7 +29,7 @@ from serve_app.auth.principal import SPENDERS, Principal
 from serve_app.client import calls
 from serve_app.client.client import AsyncPrivacyClient
 from serve_app.identifiers import TEXT_RULE, valid_text
-from serve_app.problems import Code, Problem, invalid, unavailable
+from serve_app.problems import Code, Problem, invalid, relayed, unavailable
 from serve_app.requests import MAX_BULK_BODY, body_of, described
 from serve_app.routes.access import principal_by
 from serve_app.routes.allocation_request import idempotency_key, source_engine
@@ -79,7 +79,7 @@ def create_mechanisms_app(service: Service) -> FastAPI:
         try:
             response = await clients[-1].send_raw(calls.allocate(charge, key), token=token)
         except calls.RefusedError as error:
-            return JSONResponse(error.document, error.status, media_type="application/problem+json")
+            raise relayed(error.document) from None
         except calls.ServiceUnreachableError as error:
             raise unavailable(f"The budget did not answer: {error}") from None
         allocation = response.json()

@@ -17,7 +17,7 @@ from serve_app.auth.principal import READERS, SPENDERS, Principal
 from serve_app.auth.tokens import TokenVerifier
 from serve_app.client import calls
 from serve_app.client.client import AsyncPrivacyClient
-from serve_app.problems import Code, Problem, invalid, unavailable
+from serve_app.problems import Code, Problem, invalid, relayed, unavailable
 from serve_app.requests import MAX_BULK_BODY, body_of, described
 from serve_app.routes.access import principal_by
 from serve_app.schemas import PlanBody
@@ -51,7 +51,7 @@ def plan_router(
         try:
             budget = await client().send(calls.budget(tenant_id), token=token)
         except calls.RefusedError as error:
-            raise Problem(Code.UNKNOWN_TENANT, error.detail) from None
+            raise relayed(error.document) from None
         except calls.ServiceUnreachableError as error:
             raise unavailable(f"The budget did not answer: {error}") from None
         answer = _answer(body, price, budget)

@@ -13,7 +13,7 @@ import pytest
 
 from proofs.signing import SigningKey
 from serve_app.auth.tokens import TokenVerifier, mint_token
-from serve_app.problems import Problem
+from serve_app.problems import Code, Problem
 from serve_app.service import PREFIX
 from tests.support import APPLY, BATCH, PICTURE, PLAN, Caller, Live, assert_problem, new_name
 
@@ -145,10 +145,8 @@ def test_a_token_with_a_wrong_claim_is_refused(live: Live, change: dict[str, Any
 
 @pytest.mark.parametrize("token", ["x", "a.b.c", "ey.ey.ey", "e30.e30.", "\u00e9", "a" * 9000])
 def test_what_is_no_token_is_refused(live: Live, token: str) -> None:
-    response = live.client.get(
-        f"{PREFIX}/budget/t", headers={"Authorization": f"Bearer {token}".encode("latin-1")}  # type: ignore[dict-item]
-    )  # fmt: skip
-    assert_problem(response, 401, "unauthenticated")
+    headers = {b"Authorization": f"Bearer {token}".encode("latin-1")}
+    assert_problem(live.client.get(f"{PREFIX}/budget/t", headers=headers), 401, "unauthenticated")
 
 
 def test_a_token_of_endless_brackets_is_refused(live: Live) -> None:
@@ -173,8 +171,9 @@ def test_a_remembered_token_is_forgotten_when_it_expires() -> None:
     assert verifier.verify(f"Bearer {token}").tenant_id == "t"
     while (left := expires - time.time()) > 0:
         time.sleep(left)
-    with pytest.raises(Problem, match=""):
+    with pytest.raises(Problem) as refused:
         verifier.verify(f"Bearer {token}")
+    assert refused.value.code is Code.UNAUTHENTICATED
 
 
 # Good tokens that do not allow it.
@@ -214,7 +213,6 @@ def test_a_service_token_is_good_for_the_engine_calls_alone(live: Live) -> None:
         platform.get(PICTURE, params={"tenant_id": tenant}),
         platform.get(f"{PREFIX}/composition/00000000-0000-8000-8000-000000000000", params={"tenant_id": tenant}),
         live.caller("*", "analyst").allocate(epsilon=1, tenant_id=tenant),
-        live.caller("*", "admin").put_budget(epsilon=1),
     ]
     for response in refused:
         assert_problem(response, 403, "forbidden")

@@ -26,7 +26,7 @@ def test_laplace_noise_for_an_epsilon_costs_at_most_it(epsilon: Decimal, sensiti
     assert epsilon * (1 - Decimal("1e-8")) <= price(event).epsilon <= epsilon
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(epsilons, deltas, sensitivities)
 def test_gaussian_noise_for_an_epsilon_costs_at_most_it(epsilon: Decimal, delta: Decimal, sensitivity: Decimal) -> None:
     event = gaussian_for(epsilon, delta, sensitivity)
@@ -34,7 +34,7 @@ def test_gaussian_noise_for_an_epsilon_costs_at_most_it(epsilon: Decimal, delta:
     assert price(event, delta).epsilon <= epsilon
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @example(Decimal("0.001"), Decimal("0.3"))
 @given(epsilons, deltas)
 def test_a_millionth_less_gaussian_noise_would_not_do(epsilon: Decimal, delta: Decimal) -> None:

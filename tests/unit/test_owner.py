@@ -374,7 +374,7 @@ actions = st.tuples(
 faults = st.lists(st.sampled_from(["never", "before", "after", "conflict"]), max_size=10)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(actions, min_size=1, max_size=30), faults)
 def test_whatever_owners_callers_and_the_database_do_the_ledger_is_right(
     asking: list[tuple[int, str, int, Decimal, bool]], fates: list[str]

@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 
+import asyncpg
 import pytest
 
 from accounting.charges import price
@@ -14,6 +15,7 @@ from accounting.ledger.entry import Entry, EntryKind
 from accounting.ledger.memory import MemoryLedgerStore
 from accounting.ledger.postgres import PostgresLedgerStore
 from accounting.ledger.store import ConflictError, LedgerStore, StoreUnavailableError
+from accounting.storage.migrate import ensure_service_login
 from tests.ledgers import asked, assert_chained, ended, opened, spent
 from tests.support import new_name
 
@@ -242,3 +244,27 @@ async def test_a_store_that_was_closed_is_unavailable(service_url: str) -> None:
     for call in (store.tails({"t": ()}), store.append([opened("t")]), store.history("t")):
         with pytest.raises(StoreUnavailableError):
             await call
+
+
+async def test_connections_that_are_cut_are_unavailable_at_worst_and_replaced(admin_url: str) -> None:
+    """Whatever statement is under way, BEGIN and COMMIT included: no other error gets out, and no entry gets lost."""
+    login = new_name("cut").replace("-", "_")
+    store = await PostgresLedgerStore.open(await ensure_service_login(admin_url, login, "secret1"))
+    admin = await asyncpg.connect(admin_url)
+    cut = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usename = $1"
+    tenants = [new_name("tenant") for _ in range(10)]
+    for tenant in tenants:
+        calls = [store.append([opened(tenant)]), *(store.history(tenant) for _ in range(4)), store.tails({tenant: ()})]
+        outcomes = await asyncio.gather(*calls, admin.fetchval(cut, login), return_exceptions=True)
+        for outcome in outcomes:
+            assert not isinstance(outcome, BaseException) or isinstance(outcome, StoreUnavailableError), outcome
+        acknowledged = outcomes[0] is None
+        while True:
+            try:
+                history = await store.history(tenant)
+                break
+            except StoreUnavailableError:
+                continue
+        assert not acknowledged or len(history) == 1
+    await admin.close()
+    await store.close()

@@ -1,0 +1,56 @@
+"""Pictures of a tenant's loss over HTTP, and the numbers in them."""
+
+import xml.etree.ElementTree as ElementTree
+from decimal import Decimal
+
+import pytest
+
+from tests.support import PICTURE, Caller, Live, assert_problem
+
+
+@pytest.fixture
+def engine(live: Live) -> Caller:
+    """An engine whose tenant has a little history."""
+    caller = live.new(epsilon="3")
+    for epsilon in ("0.5", "0.25"):
+        caller.allocate(epsilon=epsilon)
+    held = caller.allocate(epsilon="1", mode="reserve").json()
+    caller.settle(held["allocation_id"], "void")
+    return caller
+
+
+def test_a_picture_is_a_png(engine: Caller) -> None:
+    response = engine.get(PICTURE)
+    assert response.status_code == 200
+    assert response.headers["content-type"] == "image/png"
+    assert response.content.startswith(b"\x89PNG\r\n\x1a\n")
+    assert response.content.endswith(b"IEND\xaeB`\x82")
+
+
+def test_a_picture_is_an_svg(engine: Caller) -> None:
+    response = engine.get(PICTURE, params={"format": "svg"})
+    assert response.headers["content-type"].startswith("image/svg+xml")
+    assert ElementTree.fromstring(response.content).tag == "{http://www.w3.org/2000/svg}svg"
+
+
+def test_the_numbers_are_those_of_the_ledger(engine: Caller) -> None:
+    answer = engine.get(PICTURE, params={"format": "json"}).json()
+    assert answer["tenant_id"] == engine.tenant
+    assert len(answer["times"]) == engine.state().seq == 5
+    text = str(answer)
+    for spent in ("0.5", "0.75", "1.75"):
+        assert f"'{spent}'" in text or str(float(Decimal(spent))) in text
+
+
+def test_a_tenant_without_a_budget_has_no_picture(live: Live) -> None:
+    assert_problem(live.new("viewer").get(PICTURE), 404, "unknown_tenant")
+
+
+def test_another_tenants_picture_is_refused(live: Live, engine: Caller) -> None:
+    refused = live.new("viewer").get(PICTURE, params={"tenant_id": engine.tenant})
+    assert_problem(refused, 403, "forbidden")
+
+
+@pytest.mark.parametrize(("name", "value"), [("format", "gif"), ("member", "pld")])
+def test_a_picture_of_what_there_is_not_is_refused(engine: Caller, name: str, value: str) -> None:
+    assert_problem(engine.get(PICTURE, params={name: value}), 422, "invalid_request", name)

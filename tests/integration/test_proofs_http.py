@@ -1,0 +1,112 @@
+"""Proofs over HTTP: an auditor who trusts only the published keys can check them."""
+
+import json
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+from proofs.checker import verify_document
+from serve_app.service import PREFIX
+from tests.support import Caller, Live, assert_problem
+
+
+def jwks(live: Live) -> list[dict[str, Any]]:
+    """The keys that the service publishes."""
+    keys: list[dict[str, Any]] = live.client.get("/.well-known/jwks.json").json()["keys"]
+    return keys
+
+
+def proof_path(job_id: str) -> str:
+    """Where a job's proof is."""
+    return f"{PREFIX}/proof/{quote(job_id, safe='')}"
+
+
+def busy(engine: Caller, job_id: str) -> None:
+    """A job with every kind of charge: claims, noise, holds that were committed, voided and left open."""
+    engine.allocate(job_id="another", epsilon="0.125")
+    engine.allocate(job_id=job_id, epsilon="0.1", delta="0.0000001")
+    engine.apply(mechanism="laplace", epsilon="0.3", sensitivity=2, data=[1, 2, 3], job_id=job_id)
+    engine.allocate(job_id="another", operation_id="x", epsilon="0.25")
+    engine.apply(mechanism="gaussian", epsilon="0.4", delta="0.000001", sensitivity=1, data=5, job_id=job_id)
+    ends = [engine.allocate(job_id=job_id, operation_id=f"h{n}", epsilon="0.2", mode="reserve") for n in range(3)]
+    engine.settle(ends[0].json()["allocation_id"], "commit")
+    engine.settle(ends[1].json()["allocation_id"], "void")
+
+
+def test_a_proof_holds_against_the_published_keys(live: Live, engine: Caller) -> None:
+    busy(engine, "job")
+    response = engine.get(proof_path("job"))
+    assert response.status_code == 200
+    report = verify_document(response.content, trusted_keys=jwks(live))
+    assert report.valid, report.reasons
+    assert (report.tenant_id, report.job_id) == (engine.tenant, "job")
+    # All of the job's charges but the voided one: 0.1 + 0.3 + 0.4 + 0.2 + 0.2, the Gaussian's a hair below.
+    assert report.epsilon is not None
+    assert 1.1999999 < float(report.epsilon) <= 1.2
+    assert report.delta == "0.0000011"
+
+
+def test_a_proof_with_one_figure_changed_does_not_hold(live: Live, engine: Caller) -> None:
+    busy(engine, "job")
+    document = engine.get(proof_path("job")).json()
+    document["total"]["epsilon"] = "0.5"
+    assert not verify_document(json.dumps(document), trusted_keys=jwks(live)).valid
+
+
+def test_a_proof_does_not_hold_against_another_services_keys(live: Live, engine: Caller) -> None:
+    engine.allocate(job_id="job", epsilon="0.1")
+    document = engine.get(proof_path("job")).content
+    others = [key | {"x": "A" * 43} for key in jwks(live)]
+    assert not verify_document(document, trusted_keys=others).valid
+    token_key = [key for key in jwks(live) if key["kid"] == live.service.keys().token_key.kid]
+    assert not verify_document(document, trusted_keys=token_key).valid
+
+
+def test_a_proof_as_latex(engine: Caller) -> None:
+    busy(engine, "job")
+    response = engine.get(proof_path("job"), params={"format": "latex"})
+    assert response.status_code == 200
+    assert response.headers["content-type"].startswith("application/x-latex")
+    assert response.text.startswith("%") or "\\documentclass" in response.text[:200]
+    assert "\\end{document}" in response.text
+
+
+@pytest.mark.parametrize("job_id", ["a/b/c", "Grüße \U0001f600", "100%", "a?b#c", "..", "' OR 1=1 --", "{job}"])
+def test_a_job_of_any_name_can_be_proven(live: Live, engine: Caller, job_id: str) -> None:
+    assert engine.allocate(job_id=job_id, epsilon="0.1").status_code == 200
+    path = proof_path(job_id).replace("..", "%2e%2e")
+    response = engine.get(path)
+    assert response.status_code == 200, response.text
+    report = verify_document(response.content, trusted_keys=jwks(live))
+    assert (report.valid, report.job_id) == (True, job_id)
+    assert engine.get(path, params={"format": "latex"}).status_code == 200
+
+
+def test_every_role_that_reads_may_ask(live: Live, engine: Caller) -> None:
+    engine.allocate(job_id="job", epsilon="0.1")
+    for role in ("admin", "engine", "analyst", "viewer", "auditor"):
+        assert live.caller(engine.tenant, role).get(proof_path("job")).status_code == 200
+
+
+def test_an_unknown_job_is_not_found(engine: Caller) -> None:
+    engine.allocate(job_id="job", epsilon="0.1")
+    assert_problem(engine.get(proof_path("nothing")), 404, "not_found", "job_id")
+    assert_problem(engine.get(f"{PREFIX}/proof/%00"), 422, "invalid_request", "job_id")
+
+
+def test_a_refused_job_has_nothing_to_prove(engine: Caller) -> None:
+    assert engine.allocate(job_id="job", epsilon="100").status_code == 402
+    assert_problem(engine.get(proof_path("job")), 404, "not_found", "job_id")
+
+
+def test_another_tenants_job_is_not_found(live: Live, engine: Caller) -> None:
+    engine.allocate(job_id="job", epsilon="0.1")
+    other = live.new("auditor")
+    assert_problem(other.get(proof_path("job")), 404, "not_found", "job_id")
+    refused = other.get(proof_path("job"), params={"tenant_id": engine.tenant})
+    assert_problem(refused, 403, "forbidden")
+
+
+def test_an_unknown_format_is_refused(engine: Caller) -> None:
+    assert_problem(engine.get(proof_path("job"), params={"format": "docx"}), 422, "invalid_request", "format")
