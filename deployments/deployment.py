@@ -1,15 +1,15 @@
-"""Turns a FastAPI app factory into a Ray Serve application with its own ingress."""
+"""Turns an ASGI app factory into a Ray Serve application with its own ingress."""
 
 from collections.abc import Callable
 from typing import Any, cast
 
-from fastapi import FastAPI
 from ray import serve
 from ray.serve.schema import LoggingConfig
+from starlette.types import ASGIApp
 
 
 def ingress_application(
-    name: str, build: Callable[[], FastAPI], *, replicas: int | dict[str, Any] = 1, cpus: float = 0.0
+    name: str, build: Callable[[], ASGIApp], *, replicas: int | dict[str, Any] = 1, cpus: float = 0.0
 ) -> serve.Application:
     """An application whose replicas answer HTTP themselves.
 

@@ -7,6 +7,7 @@ from fastapi.openapi.utils import get_openapi
 
 from serve_app import schemas
 from serve_app.problems import Code
+from serve_app.routes.hot import HotFirst
 from serve_app.service import PREFIX, VERSION, Service
 
 _STRUCTS = (
@@ -24,20 +25,10 @@ _OPEN_PATHS = ("/health/", "/.well-known/", "/openapi.json")
 
 def openapi_document(service: Service, front: FastAPI) -> dict[str, Any]:
     """The document: FastAPI's own description of each app, the hot routes beside it, and the shared schemas."""
-    # Here, because each of these modules brings along what only its own deployment needs.
-    from serve_app.routes.budget import create_budget_app
-    from serve_app.routes.mechanisms import create_mechanisms_app
-    from serve_app.routes.pictures import create_pictures_app
-    from serve_app.routes.proofs import create_proofs_app
+    # Here, because it brings along what each deployment needs, and because the front is one of them.
+    from serve_app.apps import APPS
 
-    budget = create_budget_app(service.settings, service.verifier(), service.store)
-    apps = (
-        (front, ""),
-        (budget.app, f"{PREFIX}/budget"),
-        (create_mechanisms_app(service), f"{PREFIX}/mechanism"),
-        (create_proofs_app(service), f"{PREFIX}/proof"),
-        (create_pictures_app(service), f"{PREFIX}/loss"),
-    )
+    apps = [(front, "") if not app.prefix else (_fastapi(app.create(service)), app.prefix) for app in APPS]
     paths: dict[str, Any] = {}
     components: dict[str, Any] = {}
     for app, prefix in apps:
@@ -66,6 +57,10 @@ def openapi_document(service: Service, front: FastAPI) -> dict[str, Any]:
             "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},
         },
     }
+
+
+def _fastapi(app: FastAPI | HotFirst) -> FastAPI:
+    return app.app if isinstance(app, HotFirst) else app
 
 
 def _hot_paths() -> dict[str, Any]:

@@ -182,18 +182,13 @@ def _ray(settings: Settings) -> Iterator[str | None]:
 def _deployed(service: Service) -> Iterator[None]:
     from ray import serve
 
-    from serve_app.app import applications
+    from serve_app.app import run_targets
 
     logging.getLogger("ray.serve").setLevel(logging.ERROR)
     serve.start(http_options={"port": service.settings.port, "host": "0.0.0.0"})
     logging.getLogger("ray.serve").setLevel(logging.ERROR)
     try:
-        serve.run_many(
-            [
-                serve.RunTarget(one.application, name=one.name, route_prefix=one.route_prefix)
-                for one in applications(service)
-            ]
-        )
+        serve.run_many(run_targets(service))
         yield
     finally:
         serve.shutdown()  # type: ignore[no-untyped-call]

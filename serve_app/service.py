@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 
+import structlog
 from fastapi import FastAPI, Request
 from starlette.responses import Response
 
@@ -14,6 +15,8 @@ from serve_app.auth.tokens import TokenVerifier
 from serve_app.config import Settings
 from serve_app.logs import configure_logging
 from serve_app.problems import install_problem_handlers, problem_response, unavailable
+
+log = structlog.get_logger()
 
 VERSION = "0.1.0"
 PREFIX = "/api/v1/privacy"
@@ -64,7 +67,9 @@ def new_app(title: str, lifespan: Callable[[FastAPI], AbstractAsyncContextManage
 
     @app.exception_handler(StoreUnavailableError)
     async def on_unavailable(request: Request, error: StoreUnavailableError) -> Response:
-        problem = unavailable(f"The ledger did not answer: {error}")
+        # The driver's own words can name hosts, so they go to the log and not to the caller.
+        log.warning("ledger_unavailable", path=request.url.path, error=str(error))
+        problem = unavailable("The ledger did not answer")
         return problem_response(problem, request.headers.get("accept", ""))
 
     return app

@@ -13,13 +13,9 @@ import uvicorn
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from serve_app.apps import APPS
 from serve_app.auth.tokens import mint_token
-from serve_app.routes.budget import create_budget_app
-from serve_app.routes.front import create_front_app
 from serve_app.routes.hot import HotFirst
-from serve_app.routes.mechanisms import create_mechanisms_app
-from serve_app.routes.pictures import create_pictures_app
-from serve_app.routes.proofs import create_proofs_app
 from serve_app.service import PREFIX, Service
 
 ALLOCATE = f"{PREFIX}/budget/allocate"
@@ -33,12 +29,9 @@ class WholeService:
     """One ASGI app that hands each request to the app of its path prefix, as Ray Serve does."""
 
     def __init__(self, service: Service) -> None:
+        # Longer prefixes first; the front, which has none, comes last.
         self._apps: dict[str, ASGIApp] = {
-            f"{PREFIX}/budget": create_budget_app(service.settings, service.verifier(), service.store),
-            f"{PREFIX}/mechanism": create_mechanisms_app(service),
-            f"{PREFIX}/proof": create_proofs_app(service),
-            f"{PREFIX}/loss": create_pictures_app(service),
-            "": create_front_app(service),
+            app.prefix: app.create(service) for app in sorted(APPS, key=lambda app: -len(app.prefix))
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

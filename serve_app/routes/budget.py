@@ -30,9 +30,14 @@ from serve_app.routes.access import principal_by
 from serve_app.routes.answers import allocation_answer, budget_answer, refusal, status_answer
 from serve_app.routes.hot import HotFirst, hot_endpoints
 from serve_app.schemas import BudgetBody, ConflictingSpellingsError, ConsumeBody, SettleBody, one_of
-from serve_app.service import new_app
+from serve_app.service import Service, new_app
 
 OpenStore = Callable[[], AbstractAsyncContextManager[LedgerStore]]
+
+
+def budget_app_of(service: Service) -> HotFirst:
+    """The app that owns budgets, on the service's own ledger."""
+    return create_budget_app(service.settings, service.verifier(), service.store)
 
 
 def create_budget_app(settings: Settings, verifier: TokenVerifier, open_store: OpenStore) -> HotFirst:

@@ -41,8 +41,8 @@ def create_front_app(service: Service) -> FastAPI:
     async def ready() -> dict[str, str]:
         try:
             await stores[-1].tails({})
-        except StoreUnavailableError as error:
-            raise unavailable(f"The ledger did not answer: {error}") from None
+        except StoreUnavailableError:
+            raise unavailable("The ledger did not answer") from None
         return {"status": "ready", "ledger": "reachable", "version": VERSION}
 
     @app.get("/.well-known/jwks.json", summary="Public keys that check tokens and proofs (RFC 7517)")

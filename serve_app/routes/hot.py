@@ -80,8 +80,8 @@ class HotEndpoint:
             overload = unavailable("Too many requests are waiting; nothing was charged")
             await problem_response(overload)(scope, receive, send)
             return
-        except StoreUnavailableError as error:
-            await problem_response(unavailable(f"The ledger did not answer: {error}"))(scope, receive, send)
+        except StoreUnavailableError:
+            await problem_response(unavailable("The ledger did not answer"))(scope, receive, send)
             return
         except Exception:
             log.exception("unhandled_error", path=scope.get("path"))
@@ -196,6 +196,6 @@ async def _batch_item(item: Problem | tuple[Allocate, Awaitable[Verdict]]) -> by
             return b'{"status_code":200,"replayed":' + flag + b',"allocation":' + answer + b"}"
         except Problem as refused:
             problem = refused
-        except StoreUnavailableError as error:
-            problem = unavailable(f"The ledger did not answer: {error}")
+        except StoreUnavailableError:
+            problem = unavailable("The ledger did not answer")
     return json.dumps({"status_code": problem.status, "replayed": False, "problem": problem.document()}).encode()

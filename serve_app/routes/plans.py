@@ -11,7 +11,7 @@ from fastapi import APIRouter, Depends, Request
 
 from accounting.charges import PricingDisagreementError
 from accounting.ledger.postgres import PostgresLedgerStore
-from accounting.values import ZERO, InvalidValueError, decimal_text
+from accounting.values import EXACT, ZERO, InvalidValueError, decimal_text
 from deployments.planning.plan import Plan, PlanPrice, Step, TheoremName, TheoremPrice, price_plan
 from serve_app.auth.principal import READERS, SPENDERS, Principal
 from serve_app.auth.tokens import TokenVerifier
@@ -98,8 +98,8 @@ def _answer(body: PlanBody, price: PlanPrice, budget: dict[str, Any]) -> dict[st
     wanted = price.price(_METHODS[body.composition_method])
     basic = price.price("basic")
     # What the steps will be charged when they run one by one is the basic price, whatever the plan is priced under.
-    left_epsilon = Decimal(budget["exact"]["remaining_epsilon"]) - (basic.total_epsilon or ZERO)
-    left_delta = Decimal(budget["exact"]["remaining_delta"]) - (basic.total_delta or ZERO)
+    left_epsilon = EXACT.subtract(Decimal(budget["exact"]["remaining_epsilon"]), basic.total_epsilon or ZERO)
+    left_delta = EXACT.subtract(Decimal(budget["exact"]["remaining_delta"]), basic.total_delta or ZERO)
     return {
         "plan_id": str(uuid.uuid4()),
         "name": body.name,
