@@ -102,6 +102,11 @@ def unavailable(detail: str) -> Problem:
     return Problem(Code.UNAVAILABLE, f"{detail}. Repeat with the same idempotency key.", headers={"Retry-After": "1"})
 
 
+def overloaded() -> Problem:
+    """A passing problem of load: nothing was charged."""
+    return unavailable("The budget is busy with other requests; nothing was charged")
+
+
 def relayed(document: Mapping[str, Any]) -> Problem:
     """A refusal by another of the service's own apps, passed on to the caller as it is."""
     code = document.get("code")

@@ -13,6 +13,7 @@ Rules:
 """
 
 import asyncio
+import random
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -38,12 +39,16 @@ from accounting.values import PrivacyLoss
 
 log = structlog.get_logger()
 
-ATTEMPTS = 8
+ATTEMPTS = 20
 """How often a request is decided again because the history moved, before its caller is told to come back."""
 
 
+FIRST_PAUSE_SECONDS = 0.001
+"""Upper bound of the pause after a first conflict; it doubles five times."""
+
+
 class OverloadedError(Exception):
-    """Too many requests wait already. Nothing was charged; come back later."""
+    """Too many requests wait already, or others keep changing the same budget. Nothing was charged; come back later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +165,7 @@ class BudgetOwner:
         """Decides a request and makes the decision durable.
 
         Raises:
-            OverloadedError: If too many requests wait; nothing was charged.
+            OverloadedError: If too many requests wait or others keep changing the budget; nothing was charged.
             StoreUnavailableError: If the ledger did not answer. The charge may have happened: repeat with the same key.
         """
         return await self.enqueue(command)
@@ -175,7 +180,7 @@ class BudgetOwner:
                 return await self.enqueue(Settle(tenant_id, allocation_id, kind, actor, history))
             except ConflictError:
                 continue
-        raise StoreUnavailableError("the allocation is being changed by others; try again")
+        raise OverloadedError
 
     async def balance(self, tenant_id: str, actor: str) -> Entry | None:
         """The tenant's last entry as the ledger has it now; None where it has none and none is opened by default."""
@@ -225,7 +230,7 @@ class BudgetOwner:
 
     async def _flush(self, batch: Sequence[_Waiting]) -> None:
         """Decides all, writes once, answers all; again for those that were decided on a stale entry."""
-        for _ in range(ATTEMPTS):
+        for attempt in range(ATTEMPTS):
             await self._read([waiting for waiting in batch if waiting.tenant_id not in self._heads])
             draft = _Draft()
             decided = [(waiting, self._decide(waiting.command, draft)) for waiting in batch]
@@ -243,13 +248,15 @@ class BudgetOwner:
                         await self._flush(requests)
                     return
                 batch = _fail_settlements(batch, conflict)
+                # Another owner is at work on the same tenant: a short, random pause lets one of both through.
+                await asyncio.sleep(random.uniform(0, FIRST_PAUSE_SECONDS * 2 ** min(attempt, 5)))
                 continue
             self._adopt(draft)
             batch = await self._answer(decided)
             if not batch:
                 return
         for waiting in batch:
-            waiting.fail(StoreUnavailableError("the budget is being changed by others; try again"))
+            waiting.fail(OverloadedError())
 
     def _decide(self, command: Command, draft: _Draft) -> Verdict:
         head = draft.heads.get(command.tenant_id) or self._heads.get(command.tenant_id)

@@ -24,7 +24,7 @@ from serve_app.auth.principal import ADMINS, READERS, SPENDERS, Principal
 from serve_app.auth.tokens import TokenVerifier
 from serve_app.config import Settings
 from serve_app.identifiers import NAME_RULE, valid_name
-from serve_app.problems import Code, Problem, invalid, problem_response, unavailable
+from serve_app.problems import Code, Problem, invalid, overloaded, problem_response
 from serve_app.requests import body_of, described
 from serve_app.routes.access import principal_by
 from serve_app.routes.answers import allocation_answer, budget_answer, refusal, status_answer
@@ -73,7 +73,7 @@ def create_budget_app(settings: Settings, verifier: TokenVerifier, open_store: O
 
     @app.exception_handler(OverloadedError)
     async def on_overload(_: Request, __: OverloadedError) -> Response:
-        return problem_response(unavailable("Too many requests are waiting; nothing was changed"))
+        return problem_response(overloaded())
 
     async def head_of(principal: Principal, tenant_id: str) -> Entry:
         principal.require(READERS)

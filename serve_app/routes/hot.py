@@ -21,7 +21,7 @@ from accounting.values import NO_LOSS, PrivacyLoss
 from deployments.budget.owner import BudgetOwner, OverloadedError
 from serve_app.auth.principal import Principal
 from serve_app.auth.tokens import TokenVerifier
-from serve_app.problems import Code, Problem, invalid, problem_response, unavailable
+from serve_app.problems import Code, Problem, invalid, overloaded, problem_response, unavailable
 from serve_app.requests import MAX_BODY, MAX_BULK_BODY, decode, read_asgi_body
 from serve_app.routes.allocation_request import allocate_command
 from serve_app.routes.answers import allocation_answer, refusal
@@ -77,7 +77,7 @@ class HotEndpoint:
             await problem_response(problem, headers.get(b"accept") or "")(scope, receive, send)
             return
         except OverloadedError:
-            overload = unavailable("Too many requests are waiting; nothing was charged")
+            overload = overloaded()
             await problem_response(overload)(scope, receive, send)
             return
         except StoreUnavailableError:
@@ -139,7 +139,7 @@ def hot_endpoints(verifier: TokenVerifier, owner: Callable[[], BudgetOwner], *, 
             except Problem as problem:
                 waiting.append(problem)
             except OverloadedError:
-                waiting.append(unavailable("Too many requests are waiting; nothing was charged"))
+                waiting.append(overloaded())
         return b'{"results":[' + b",".join([await _batch_item(item) for item in waiting]) + b"]}", False
 
     async def do_nothing(principal: Principal, headers: Headers, body: bytes) -> Answer:
@@ -198,4 +198,6 @@ async def _batch_item(item: Problem | tuple[Allocate, Awaitable[Verdict]]) -> by
             problem = refused
         except StoreUnavailableError:
             problem = unavailable("The ledger did not answer")
+        except OverloadedError:
+            problem = overloaded()
     return json.dumps({"status_code": problem.status, "replayed": False, "problem": problem.document()}).encode()

@@ -196,10 +196,10 @@ async def test_a_conflict_while_writing_is_decided_again_without_the_callers_kno
     )
 
 
-async def test_a_ledger_that_never_agrees_is_unavailable_and_uncharged() -> None:
+async def test_a_ledger_that_never_agrees_is_overload_and_uncharged() -> None:
     store = FailingStore(*[("before", ConflictError("again"))] * 100)
     async with owning(store) as owner:
-        with pytest.raises(StoreUnavailableError):
+        with pytest.raises(OverloadedError):
             await owner.submit(asked("t", "1"))
         assert store.attempts < 100
         store.faults.clear()
