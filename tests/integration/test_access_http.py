@@ -28,6 +28,7 @@ def operations(live: Live) -> Iterator[tuple[str, str]]:
 
 
 def test_every_path_but_the_open_ones_needs_a_token(live: Live) -> None:
+    """Every described path outside the open list answers 401 to no token, nonsense or another scheme."""
     closed = [(method, path) for method, path in operations(live) if path not in OPEN]
     assert len(closed) >= 11
     for method, path in closed:
@@ -38,6 +39,7 @@ def test_every_path_but_the_open_ones_needs_a_token(live: Live) -> None:
 
 
 def test_the_open_paths_need_none_and_say_so(live: Live) -> None:
+    """The open paths answer 200 without a token, and the document exempts them from its bearer default."""
     document = live.client.get("/openapi.json").json()
     assert document["security"] == [{"bearer": []}]
     for path in OPEN:
@@ -46,6 +48,7 @@ def test_the_open_paths_need_none_and_say_so(live: Live) -> None:
 
 
 def test_the_document_describes_what_there_is(live: Live) -> None:
+    """The document lists at least the known paths, and every schema it refers to is defined in it."""
     document = live.client.get("/openapi.json").json()
     assert {path for _, path in operations(live)} >= {*OPEN, BATCH, APPLY, PLAN, PICTURE, f"{PREFIX}/budget/allocate"}
     names = set(re.findall(r"#/components/schemas/(\w+)", json.dumps(document)))
@@ -53,6 +56,7 @@ def test_the_document_describes_what_there_is(live: Live) -> None:
 
 
 def test_the_public_keys_are_public_and_only_that(live: Live) -> None:
+    """The key set holds two keys with exactly their public fields, so no private part leaks."""
     keys = live.client.get("/.well-known/jwks.json").json()["keys"]
     assert len({key["kid"] for key in keys}) == 2
     assert all(key.keys() == {"kty", "crv", "x", "kid", "use", "alg"} for key in keys)
@@ -85,11 +89,13 @@ def assert_refused(live: Live, tenant: str, token: str) -> None:
 
 
 def test_an_expired_token_is_refused(live: Live) -> None:
+    """A token a minute past its end opens nothing and leaves the ledger unchanged."""
     tenant = new_name("tenant")
     assert_refused(live, tenant, live.token(tenant, ["admin"], lifetime_seconds=-60))
 
 
 def test_a_token_of_a_foreign_key_is_refused_whatever_it_calls_itself(live: Live) -> None:
+    """A foreign signature is refused under its own key id and under ours alike; the ledger is unchanged."""
     tenant, foreign = new_name("tenant"), SigningKey.generate()
     assert_refused(live, tenant, live.token(tenant, ["admin"], key=foreign))
     ours = live.service.keys().token_key.kid
@@ -104,12 +110,14 @@ def test_a_token_signed_with_the_key_of_the_proofs_is_refused(live: Live) -> Non
 
 
 def test_a_token_without_a_signature_is_refused(live: Live) -> None:
+    """The algorithm "none" is not accepted, even with good claims and our own key id."""
     tenant, kid = new_name("tenant"), live.service.keys().token_key.kid
     unsigned = jwt.encode(claims_of(live, tenant), "", algorithm="none", headers={"kid": kid})
     assert_refused(live, tenant, unsigned)
 
 
 def test_a_token_signed_with_the_public_key_as_a_secret_is_refused(live: Live) -> None:
+    """The published key cannot serve as an HMAC secret, so the token does not choose the algorithm."""
     tenant, key = new_name("tenant"), live.service.keys().token_key
     secret = base64.urlsafe_b64decode(key.public_jwk["x"] + "=")
     confused = jwt.encode(claims_of(live, tenant), secret, algorithm="HS256", headers={"kid": key.kid})
@@ -139,12 +147,14 @@ def test_a_token_signed_with_the_public_key_as_a_secret_is_refused(live: Live) -
     ids=str,
 )
 def test_a_token_with_a_wrong_claim_is_refused(live: Live, change: dict[str, Any]) -> None:
+    """Our own signature does not save a token whose claims are missing, malformed or meant for others."""
     tenant = new_name("tenant")
     assert_refused(live, tenant, signed(live, claims_of(live, tenant, **change)))
 
 
 @pytest.mark.parametrize("token", ["x", "a.b.c", "ey.ey.ey", "e30.e30.", "\u00e9", "a" * 9000])
 def test_what_is_no_token_is_refused(live: Live, token: str) -> None:
+    """Any text that is no token, however short, long or foreign, is a 401 and never a server error."""
     headers = {b"Authorization": f"Bearer {token}".encode("latin-1")}
     assert_problem(live.client.get(f"{PREFIX}/budget/t", headers=headers), 401, "unauthenticated")
 
@@ -157,6 +167,7 @@ def test_a_token_of_endless_brackets_is_refused(live: Live) -> None:
 
 
 def test_a_changed_token_is_refused(live: Live) -> None:
+    """A viewer's signature does not carry over to the claims of an administrator."""
     tenant = new_name("tenant")
     header, _, signature = live.token(tenant, ["viewer"]).split(".")
     better = base64.urlsafe_b64encode(json.dumps(claims_of(live, tenant)).encode()).rstrip(b"=").decode()
@@ -164,6 +175,7 @@ def test_a_changed_token_is_refused(live: Live) -> None:
 
 
 def test_a_remembered_token_is_forgotten_when_it_expires() -> None:
+    """Having verified a token once does not keep it good beyond its own expiry."""
     key = SigningKey.generate()
     verifier = TokenVerifier({key.kid: key.private_key.public_key()}, "i", "a", leeway=0)
     token = mint_token(key, issuer="i", audience="a", tenant_id="t", roles=["viewer"], lifetime_seconds=1)
@@ -180,6 +192,7 @@ def test_a_remembered_token_is_forgotten_when_it_expires() -> None:
 
 
 def test_a_reader_may_not_spend(live: Live) -> None:
+    """Viewers and auditors get 403 on every call that spends or ends a hold; the ledger is unchanged."""
     tenant = live.new(epsilon="3").tenant
     for role in ("viewer", "auditor"):
         reader = live.caller(tenant, role)
@@ -198,10 +211,12 @@ def test_a_reader_may_not_spend(live: Live) -> None:
 
 @pytest.mark.parametrize("role", ["admin", "engine", "analyst"])
 def test_those_who_may_spend_can(live: Live, role: str) -> None:
+    """Administrators, engines and analysts may each allocate, so the refusals are not too broad."""
     assert live.new(role).allocate(epsilon=1).status_code == 200
 
 
 def test_a_service_token_is_good_for_the_engine_calls_alone(live: Live) -> None:
+    """A token for all tenants sets no budget and reads no proof; only its engine role may allocate."""
     tenant = live.new(epsilon="3").tenant
     platform = live.caller("*", "engine", "admin")
     viewer = live.caller(tenant, "viewer")

@@ -12,6 +12,7 @@ from tests.support import BATCH, Caller, Live, assert_problem, new_name
 
 
 def test_an_engine_that_says_epsilon_requested(engine: Caller) -> None:
+    """The epsilon_requested spelling is understood, and answered in the field names that go with it."""
     response = engine.allocate(
         epsilon_requested=0.5,
         delta_requested=1e-6,
@@ -29,6 +30,7 @@ def test_an_engine_that_says_epsilon_requested(engine: Caller) -> None:
 
 
 def test_an_engine_that_says_requested_epsilon_and_names_itself_in_a_header(engine: Caller) -> None:
+    """The requested_epsilon spelling gets the whole budget back, and the header names the engine."""
     response = engine.allocate(
         {"X-Service-Name": "aumos-tabular-engine"},
         requested_epsilon=0.5,
@@ -52,6 +54,7 @@ def test_an_engine_that_says_requested_epsilon_and_names_itself_in_a_header(engi
 
 
 def test_an_engine_that_says_epsilon_and_then_consumes(engine: Caller) -> None:
+    """Consuming less than was allocated succeeds, and the status still counts the full allocation."""
     allocated = engine.allocate(epsilon=0.25, delta=0)
     consumed = engine.post(
         f"{PREFIX}/budget/consume",
@@ -83,6 +86,7 @@ def test_an_engine_that_asks_an_exhausted_tenant_for_ten_is_told_of_the_budget(l
 
 
 def test_an_engine_that_accepts_only_json_is_answered_in_it(live: Live) -> None:
+    """A refusal asked for as plain JSON comes with that media type and the same fields."""
     engine = live.new(epsilon="1")
     refused = engine.allocate({"Accept": "application/json"}, epsilon=10)
     assert refused.status_code == 402
@@ -93,6 +97,7 @@ def test_an_engine_that_accepts_only_json_is_answered_in_it(live: Live) -> None:
 
 
 def test_an_exhausted_delta_names_the_delta_and_what_would_fit(live: Live) -> None:
+    """A refusal for delta says so, and the delta it offers instead is then really admitted."""
     engine = live.new(epsilon="5", delta="0.00001")
     document = assert_problem(engine.allocate(epsilon=1, delta="0.00002"), 402, "budget_exhausted")
     assert "delta" in document["detail"]
@@ -104,6 +109,7 @@ def test_an_exhausted_delta_names_the_delta_and_what_would_fit(live: Live) -> No
     ("tabular", "2", True), ("tabular", "2.1", False), ("healthcare", "0.5", True), ("healthcare", "0.51", False),
 ])  # fmt: skip
 def test_one_operation_has_its_limit(engine: Caller, engine_name: str, epsilon: str, fits: bool) -> None:
+    """An engine's limit for one operation admits exactly that much and refuses anything above it."""
     response = engine.allocate(epsilon=epsilon, source_engine=engine_name)
     if fits:
         assert response.status_code == 200
@@ -113,6 +119,7 @@ def test_one_operation_has_its_limit(engine: Caller, engine_name: str, epsilon: 
 
 
 def test_a_tokens_engine_is_the_engine_whatever_the_header_says(live: Live) -> None:
+    """The token's engine outranks the header, and a body that names another engine is forbidden."""
     engine = live.caller(new_name("tenant"), "engine", engine="text")
     answer = engine.allocate({"X-Service-Name": "aumos-image-engine"}, epsilon=1).json()
     assert answer["source_engine"] == "text"
@@ -120,6 +127,7 @@ def test_a_tokens_engine_is_the_engine_whatever_the_header_says(live: Live) -> N
 
 
 def test_an_event_is_priced_here(engine: Caller) -> None:
+    """The service prices noise itself, rounding up, so an epsilon stated beside the event is refused."""
     laplace = engine.allocate(event={"kind": "laplace", "scale": 3, "sensitivity": 1}).json()
     assert laplace["exact"]["allocated_epsilon"] == "0.333333333334"
     gaussian = engine.allocate(event={"kind": "gaussian", "sigma": "10", "sensitivity": 1}, delta="0.000001").json()
@@ -147,6 +155,7 @@ def test_a_json_number_is_the_decimal_it_is_written_as(live: Live) -> None:
 
 
 def test_callers_at_once_get_exactly_what_there_is(live: Live) -> None:
+    """Of 25 concurrent requests for a tenth, exactly ten are admitted and exactly 1 is spent."""
     engine = live.new(epsilon="1")
     with ThreadPoolExecutor(8) as pool:
         statuses = list(pool.map(lambda _: engine.allocate(epsilon="0.1").status_code, range(25)))
@@ -155,6 +164,7 @@ def test_callers_at_once_get_exactly_what_there_is(live: Live) -> None:
 
 
 def test_the_answer_says_the_same_exactly_and_roughly(engine: Caller) -> None:
+    """Each plain number is the float of its exact text, and exact used plus remaining is the total."""
     answer = engine.allocate(epsilon="0.123456789012345678901", delta="0.0000000001").json()
     assert answer["exact"]["allocated_epsilon"] == "0.123456789012345678901"
     for name, text in answer["exact"].items():
@@ -168,6 +178,7 @@ def test_the_answer_says_the_same_exactly_and_roughly(engine: Caller) -> None:
 
 
 def test_the_same_request_again_is_the_same_answer_marked_as_a_replay(engine: Caller) -> None:
+    """A repeated request gets an identical body with the replay header, and is charged only once."""
     body = {"job_id": "j", "epsilon": "1"}
     first, again = engine.allocate(**body), engine.allocate(**body)
     assert "idempotency-replayed" not in first.headers
@@ -177,6 +188,7 @@ def test_the_same_request_again_is_the_same_answer_marked_as_a_replay(engine: Ca
 
 
 def test_equal_numbers_in_other_words_are_the_same_request(engine: Caller) -> None:
+    """Requests are compared by meaning, so another spelling of the same values is a replay."""
     first = engine.allocate(job_id="j", epsilon="0.50", purpose="p")
     again = engine.allocate(job_id="j", requested_epsilon=0.5, query_description="p")
     assert again.headers["idempotency-replayed"] == "true"
@@ -208,6 +220,7 @@ def test_where_a_key_is_looked_for(engine: Caller, first_key: dict[str, str], se
 
 
 def test_the_same_key_with_another_body_is_refused(engine: Caller) -> None:
+    """A used key with any other value is refused, naming the first allocation; the ledger is unchanged."""
     first = engine.allocate(job_id="j", epsilon="1").json()
     before = engine.state()
     for other in ({"epsilon": "2"}, {"epsilon": "1", "delta": "0.000001"}, {"epsilon": "1", "mode": "reserve"},
@@ -218,6 +231,7 @@ def test_the_same_key_with_another_body_is_refused(engine: Caller) -> None:
 
 
 def test_one_tenants_keys_are_nothing_to_another(live: Live) -> None:
+    """Two tenants may use the same key for different requests, and each gets its own allocation."""
     one, other = live.new(), live.new()
     first, second = one.allocate(job_id="j", epsilon=1), other.allocate(job_id="j", epsilon=2)
     assert second.status_code == 200
@@ -225,6 +239,7 @@ def test_one_tenants_keys_are_nothing_to_another(live: Live) -> None:
 
 
 def test_a_refusal_is_not_the_last_word(live: Live) -> None:
+    """A refusal does not use up its key: after the budget is raised, the same request is admitted."""
     engine = live.new(epsilon="1")
     assert engine.allocate(job_id="j", epsilon="1.5").status_code == 402
     assert live.caller(engine.tenant, "admin").put_budget(epsilon="2").status_code == 422  # delta would be lowered
@@ -236,6 +251,7 @@ def test_a_refusal_is_not_the_last_word(live: Live) -> None:
 
 
 def test_each_of_a_batch_has_its_own_outcome(live: Live) -> None:
+    """Refused items neither stop nor charge the others, and a key repeated in the batch is a replay."""
     engine = live.new(epsilon="3")
     items = [
         {"job_id": "a", "epsilon": "1"},
@@ -259,6 +275,7 @@ def test_each_of_a_batch_has_its_own_outcome(live: Live) -> None:
 
 
 def test_a_batch_repeated_under_its_key_charges_nothing(engine: Caller) -> None:
+    """A repeated batch replays every allocation as it was and leaves the ledger unchanged."""
     body = {"allocations": [{"job_id": "j", "epsilon": "0.1"} for _ in range(20)]}
     first = engine.post(BATCH, json=body, headers={"Idempotency-Key": "batch"}).json()["results"]
     before = engine.state()
@@ -271,11 +288,13 @@ def test_a_batch_repeated_under_its_key_charges_nothing(engine: Caller) -> None:
 
 @pytest.mark.parametrize("count", [0, 1001])
 def test_a_batch_is_from_one_to_a_thousand(engine: Caller, count: int) -> None:
+    """An empty batch and one of 1001 items are refused, naming the field."""
     response = engine.post(BATCH, json={"allocations": [{"job_id": "j", "epsilon": "0.1"}] * count})
     assert_problem(response, 422, "invalid_request", "allocations")
 
 
 def test_a_batch_with_an_item_that_is_malformed_names_the_item(engine: Caller) -> None:
+    """One malformed item refuses the whole batch by index and field, and nothing is charged."""
     response = engine.post(BATCH, json={"allocations": [{"job_id": "j", "epsilon": 1}, {"job_id": "j", "eps": 1}]})
     assert_problem(response, 422, "invalid_request", "allocations[1].eps")
     assert engine.state().seq == 1
@@ -285,6 +304,7 @@ def test_a_batch_with_an_item_that_is_malformed_names_the_item(engine: Caller) -
 
 
 def test_a_service_token_speaks_for_the_tenant_that_the_body_names(live: Live) -> None:
+    """The charge of a token for all tenants lands on the ledger of the tenant in the body."""
     platform = live.caller("*", "engine", engine="tabular")
     tenant = new_name("tenant")
     answer = platform.allocate(epsilon=1, tenant_id=tenant).json()

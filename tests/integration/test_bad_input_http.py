@@ -50,6 +50,7 @@ NOT_EPSILONS = {
 @pytest.mark.parametrize("value", NOT_EPSILONS.values(), ids=NOT_EPSILONS.keys())
 @pytest.mark.parametrize("name", ["epsilon", "epsilon_requested", "requested_epsilon"])
 def test_an_epsilon_that_is_none_is_refused_in_every_spelling(engine: Caller, name: str, value: str) -> None:
+    """What is no positive, bounded decimal is refused under each name of epsilon; nothing is written."""
     document = assert_problem_of(engine.raw_allocate(f'{{"job_id": "j", "{name}": {value}}}'))
     assert document["field"] in (name, "epsilon")
 
@@ -62,6 +63,7 @@ NOT_DELTAS = {
 
 @pytest.mark.parametrize("value", NOT_DELTAS.values(), ids=NOT_DELTAS.keys())
 def test_a_delta_that_is_none_is_refused(engine: Caller, value: str) -> None:
+    """A delta must be a bounded decimal from 0 to below 1; anything else is refused and not written."""
     document = assert_problem_of(engine.raw_allocate(f'{{"job_id": "j", "epsilon": 1, "delta": {value}}}'))
     assert document["field"] == "delta"
 
@@ -137,35 +139,42 @@ BODIES: dict[str, tuple[str | bytes, str]] = {
 
 @pytest.mark.parametrize(("body", "field"), BODIES.values(), ids=BODIES.keys())
 def test_a_body_that_is_wrong_is_refused_with_the_field(engine: Caller, body: str | bytes, field: str) -> None:
+    """A wrong body is a 422 that names the offending field, or the body itself; nothing is written."""
     assert_problem(engine.raw_allocate(body), 422, "invalid_request", field)
 
 
 @pytest.mark.parametrize("size", [70_000, 2_000_000])
 def test_a_huge_body_is_refused(engine: Caller, size: int) -> None:
+    """An allocation body above the size limit is a 413 and leaves the ledger unchanged."""
     assert_problem(engine.raw_allocate('{"job_id": "' + "j" * size + '", "epsilon": 1}'), 413, "too_large")
 
 
 def test_a_huge_body_is_refused_wherever_it_goes(engine: Caller) -> None:
+    """The size limit holds on consume, commit and void as well, before the body is even read as JSON."""
     for path in ("budget/consume", "budget/allocations/x/commit", "budget/allocations/x/void"):
         assert_problem(engine.post(f"{PREFIX}/{path}", content=b"x" * 70_000), 413, "too_large")
 
 
 @pytest.mark.parametrize("key", ["", "k" * 256, "tab\there"])
 def test_a_key_that_is_none_is_refused(engine: Caller, key: str) -> None:
+    """A key that is empty, too long or has control characters is refused, never silently ignored."""
     refused = engine.allocate({"Idempotency-Key": key}, epsilon=1)
     assert_problem(refused, 422, "invalid_request", "Idempotency-Key")
 
 
 def test_the_wrong_tenant_is_refused(live: Live, engine: Caller) -> None:
+    """A body cannot name a tenant other than the token's; the ledger of the one named is unchanged."""
     assert_problem(live.new().allocate(epsilon=1, tenant_id=engine.tenant), 403, "forbidden")
 
 
 def test_a_service_token_has_to_name_a_tenant(live: Live) -> None:
+    """A token for all tenants charges nobody by default: the body must say who."""
     refused = live.caller("*", "engine").allocate(epsilon=1)
     assert_problem(refused, 422, "invalid_request", "tenant_id")
 
 
 def test_what_is_not_part_of_the_interface_is_told_so(engine: Caller) -> None:
+    """Unknown paths are 404 and wrong methods 405, each as a problem document like any other refusal."""
     assert_problem(engine.get("/nothing/here"), 404, "not_found")
     assert_problem(engine.get(f"{PREFIX}/mechanism/nothing"), 404, "not_found")
     assert_problem(engine.request("DELETE", ALLOCATE), 405, "method_not_allowed")

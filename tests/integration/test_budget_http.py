@@ -25,6 +25,7 @@ def hold(engine: Caller, **body: Any) -> str:  # noqa: ANN401
 
 
 def test_an_administrator_creates_and_raises_a_budget(live: Live) -> None:
+    """Creating and raising each write one ledger entry, and reading gives back the last answer."""
     admin = live.new("admin")
     created = admin.put_budget(epsilon="3", delta="0.0001")
     assert created.status_code == 200
@@ -35,6 +36,7 @@ def test_an_administrator_creates_and_raises_a_budget(live: Live) -> None:
 
 
 def test_the_same_budget_again_writes_nothing(live: Live) -> None:
+    """Equal numbers written differently are the same budget, and the ledger is unchanged."""
     admin = live.new("admin", epsilon="3", delta="0.0001")
     before = admin.state()
     assert admin.put_budget(epsilon="3.00", delta="1e-4").status_code == 200
@@ -43,6 +45,7 @@ def test_the_same_budget_again_writes_nothing(live: Live) -> None:
 
 @pytest.mark.parametrize("lower", [{"epsilon": "2.9", "delta": "0.0001"}, {"epsilon": "4", "delta": "0.00009"}])
 def test_a_budget_is_never_lowered(live: Live, lower: dict[str, str]) -> None:
+    """Lowering either epsilon or delta is refused, even if the other rises; the ledger is unchanged."""
     admin = live.new("admin", epsilon="3", delta="0.0001")
     before = admin.state()
     assert_problem(admin.put_budget(**lower), 422, "invalid_request", "epsilon")
@@ -51,6 +54,7 @@ def test_a_budget_is_never_lowered(live: Live, lower: dict[str, str]) -> None:
 
 @pytest.mark.parametrize("role", ["engine", "analyst", "viewer", "auditor"])
 def test_only_an_administrator_sets_a_budget(live: Live, role: str) -> None:
+    """Every other role is forbidden to set its own tenant's budget; the ledger is unchanged."""
     other = live.new(role, epsilon="3")
     before = other.state()
     assert_problem(other.put_budget(epsilon="100", delta="0.1"), 403, "forbidden")
@@ -73,6 +77,7 @@ def test_only_an_administrator_sets_a_budget(live: Live, role: str) -> None:
     ],
 )
 def test_a_budget_that_is_none_is_refused(live: Live, body: dict[str, Any], field: str) -> None:
+    """A missing, malformed or contradictory budget is refused by field; the ledger is unchanged."""
     admin = live.new("admin", epsilon="3")
     before = admin.state()
     assert_problem(admin.put_budget(**body), 422, "invalid_request", field)
@@ -80,6 +85,7 @@ def test_a_budget_that_is_none_is_refused(live: Live, body: dict[str, Any], fiel
 
 
 def test_one_administrator_is_nothing_to_another_tenant(live: Live) -> None:
+    """The administrator of one tenant may neither set nor read the budget of another."""
     tenant = live.new(epsilon="3")
     stranger = Caller(live.client, tenant.tenant, live.new("admin").token)
     assert_problem(stranger.put_budget(epsilon="100", delta="0.1"), 403, "forbidden")
@@ -91,6 +97,7 @@ def test_one_administrator_is_nothing_to_another_tenant(live: Live) -> None:
 
 
 def test_the_first_request_of_a_tenant_opens_its_default_budget(live: Live) -> None:
+    """A mere reading opens the default budget as entry one, and a second reading adds nothing."""
     viewer = live.new("viewer")
     budget = viewer.budget()
     assert budget["exact"] == {
@@ -102,6 +109,7 @@ def test_the_first_request_of_a_tenant_opens_its_default_budget(live: Live) -> N
 
 
 def test_a_tenants_first_requests_at_once_open_one_budget(live: Live) -> None:
+    """Sixteen concurrent first requests share one opening entry, with no gap or fork after it."""
     engine = live.new()
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(lambda _: engine.allocate(epsilon="0.1").json()["ledger_seq"], range(16)))
@@ -109,6 +117,7 @@ def test_a_tenants_first_requests_at_once_open_one_budget(live: Live) -> None:
 
 
 def test_a_budget_shows_each_member_filter(engine: Caller) -> None:
+    """The basic filter shows cap, spent and remaining as exact text, and the theorem it rests on."""
     engine.allocate(epsilon="2", delta="0.000004")
     basic = engine.budget()["filters"]["basic"]
     assert basic["cap"] == {"epsilon": "10", "delta": "0.00001"}
@@ -118,6 +127,7 @@ def test_a_budget_shows_each_member_filter(engine: Caller) -> None:
 
 
 def test_a_name_that_is_none_is_refused(live: Live) -> None:
+    """A tenant name with a space is refused by its field, even to a token for all tenants."""
     refused = live.caller("*", "engine").get(f"{PREFIX}/budget/a%20b")
     assert_problem(refused, 422, "invalid_request", "tenant_id")
 
@@ -126,6 +136,7 @@ def test_a_name_that_is_none_is_refused(live: Live) -> None:
 
 
 def test_a_hold_counts_at_once_and_for_good_once_committed(engine: Caller) -> None:
+    """Committing a hold changes nothing in what is spent, and it cannot be voided any more."""
     identity = hold(engine)
     assert engine.state().spent == "1"
     committed = engine.settle(identity, "commit")
@@ -138,6 +149,7 @@ def test_a_hold_counts_at_once_and_for_good_once_committed(engine: Caller) -> No
 
 
 def test_a_void_gives_the_hold_back(engine: Caller) -> None:
+    """Voiding frees exactly the hold, its answer agrees with the budget, and it cannot be committed."""
     engine.allocate(epsilon="0.5")
     identity = hold(engine)
     voided = engine.settle(identity, "void", reason="no data was read")
@@ -155,6 +167,7 @@ def test_a_void_gives_the_hold_back(engine: Caller) -> None:
 
 @pytest.mark.parametrize("end", ["commit", "void"])
 def test_an_end_repeated_is_a_replay(engine: Caller, end: str) -> None:
+    """Ending a hold twice the same way gives the same answer, marked, and leaves the ledger unchanged."""
     identity = hold(engine)
     first = engine.settle(identity, end)
     before = engine.state()
@@ -166,6 +179,7 @@ def test_an_end_repeated_is_a_replay(engine: Caller, end: str) -> None:
 
 
 def test_what_was_consumed_cannot_be_taken_back(engine: Caller) -> None:
+    """An allocation that never was a hold refuses a void, and a commit of it is only a replay."""
     identity = engine.allocate(epsilon=1).json()["allocation_id"]
     assert_problem(engine.settle(identity, "void"), 409, "conflict")
     assert engine.settle(identity, "commit").headers["idempotency-replayed"] == "true"
@@ -173,6 +187,7 @@ def test_what_was_consumed_cannot_be_taken_back(engine: Caller) -> None:
 
 
 def test_ends_at_once_agree_on_one(engine: Caller) -> None:
+    """Of concurrent commits and voids one kind wins, the other conflicts, and one entry is written."""
     identity = hold(engine)
     with ThreadPoolExecutor(6) as pool:
         answers = list(pool.map(lambda end: engine.settle(identity, end), ["commit", "void"] * 6))
@@ -193,6 +208,7 @@ async def test_a_hold_whose_time_has_passed_is_spent_for_good(live: Live, engine
 
 
 def test_consume_commits_a_hold(engine: Caller) -> None:
+    """Consuming is a commit by another name: the hold cannot be voided afterwards."""
     identity = hold(engine)
     response = engine.post(f"{PREFIX}/budget/consume", json={"allocation_id": identity})
     assert response.status_code == 200
@@ -214,6 +230,7 @@ def test_a_consumption_that_cannot_be_leaves_the_hold_alone(engine: Caller, actu
 
 @pytest.mark.parametrize("identity", [UNKNOWN, "nothing", "x" * 200])
 def test_an_allocation_that_is_not_there(engine: Caller, identity: str) -> None:
+    """An unknown or malformed id is a 404 alike for commit, void and consume."""
     for end in ("commit", "void"):
         assert_problem(engine.settle(identity, end), 404, "not_found", "allocation_id")
     response = engine.post(f"{PREFIX}/budget/consume", json={"allocation_id": identity})
@@ -221,6 +238,7 @@ def test_an_allocation_that_is_not_there(engine: Caller, identity: str) -> None:
 
 
 def test_another_tenants_hold_is_not_there(live: Live, engine: Caller) -> None:
+    """Nobody learns of, or ends, the hold of another tenant, and what it holds stays spent."""
     identity = hold(engine)
     other = live.new()
     assert_problem(other.settle(identity, "void"), 404, "not_found", "allocation_id")
@@ -229,6 +247,7 @@ def test_another_tenants_hold_is_not_there(live: Live, engine: Caller) -> None:
 
 
 def test_a_platform_engine_ends_what_it_began(live: Live) -> None:
+    """A token for all tenants ends a hold only when it also names the tenant."""
     platform, tenant = live.caller("*", "engine", engine="text"), new_name("tenant")
     identity = hold(platform, tenant_id=tenant)
     assert_problem(platform.settle(identity, "void"), 422, "invalid_request", "tenant_id")

@@ -87,6 +87,7 @@ CHANGES: list[Change] = [
 async def test_the_service_cannot_change_or_remove_a_row(
     service: asyncpg.Connection, entries: list[Entry], table: str, change: Change
 ) -> None:
+    """The service's login lacks the right to change even the rows that it sees."""
     await enter(service, entries[0].tenant_id)
     assert await service.fetchval(f"SELECT count(*) FROM {table}") > 0
     await refused(service.execute(change(table)))
@@ -98,12 +99,14 @@ async def test_the_service_cannot_change_or_remove_a_row(
 async def test_not_even_the_owner_changes_or_removes_a_row(
     admin: asyncpg.Connection, table: str, change: Change
 ) -> None:
+    """Triggers keep the tables append-only even for the superuser, whom no missing right stops."""
     with pytest.raises(asyncpg.InsufficientPrivilegeError, match="append-only"):
         await admin.execute(change(table))
 
 
 @pytest.mark.parametrize("table", TABLES)
 async def test_without_a_scope_no_row_is_seen(service: asyncpg.Connection, entries: list[Entry], table: str) -> None:
+    """Rows show only under their own tenant's scope; with none, or another's, there are none."""
     assert await service.fetchval(f"SELECT count(*) FROM {table}") == 0
     await enter(service, new_name("tenant"))
     assert await service.fetchval(f"SELECT count(*) FROM {table}") == 0
@@ -112,6 +115,7 @@ async def test_without_a_scope_no_row_is_seen(service: asyncpg.Connection, entri
 
 
 async def test_a_scope_given_to_a_transaction_ends_with_it(service: asyncpg.Connection, entries: list[Entry]) -> None:
+    """A scope does not outlive its transaction, so a reused connection sees no earlier tenant's rows."""
     async with service.transaction():
         await service.fetch("SELECT * FROM prv_tails($1, '{}', '{}')", [entries[0].tenant_id])
         assert await service.fetchval("SELECT count(*) FROM prv_ledger") == 2
@@ -133,11 +137,13 @@ async def test_nothing_is_written_into_another_tenants_tables(
 async def test_the_function_that_appends_writes_only_to_the_tenants_it_names(
     service: asyncpg.Connection, entries: list[Entry]
 ) -> None:
+    """A body whose tenant the call does not name is refused, even as the valid next entry of its chain."""
     foreign = spent(entries[-1], asked(entries[0].tenant_id, "1"))
     await refused(service.fetchval("SELECT prv_append($1, $2)", [new_name("tenant")], [foreign.body]))
 
 
 async def test_a_body_that_does_not_match_its_hash_is_refused(service: asyncpg.Connection) -> None:
+    """The database recomputes the hash: a wrong hash or one more space is refused, the true pair is not."""
     tenant = new_name("tenant")
     await enter(service, tenant)
     first = opened(tenant)
@@ -149,6 +155,7 @@ async def test_a_body_that_does_not_match_its_hash_is_refused(service: asyncpg.C
 
 
 async def test_a_gap_or_a_fork_is_refused_by_plain_sql_too(service: asyncpg.Connection, entries: list[Entry]) -> None:
+    """Only the next number on the last hash can be appended, even by SQL that passes by the store."""
     head = entries[-1]
     await enter(service, head.tenant_id)
     for seq, prev_hash in ((4, head.hash), (3, entries[0].hash), (3, bytes(32))):
@@ -184,10 +191,12 @@ async def test_a_gap_or_a_fork_is_refused_by_plain_sql_too(service: asyncpg.Conn
     ],
 )
 async def test_the_service_cannot_give_itself_more_power(service: asyncpg.Connection, attempt: str) -> None:
+    """No statement lets the service's login gain rights or take a protection away."""
     await refused(service.execute(attempt))
 
 
 async def test_reading_past_row_security_is_an_error_not_a_way_around(service: asyncpg.Connection) -> None:
+    """With row security switched off, reading the ledger fails instead of showing every tenant."""
     await service.execute("SET row_security = off")
     await refused(service.fetch("SELECT * FROM prv_ledger"))
 
@@ -210,6 +219,7 @@ async def test_every_table_of_tenants_is_protected(admin: asyncpg.Connection) ->
 
 
 async def test_a_role_that_could_bypass_the_protection_may_not_run_the_service(admin_url: str) -> None:
+    """The check at the start refuses a superuser, whom no row security would bind."""
     with pytest.raises(UnsafeRoleError, match="rolsuper"):
         await check_service_role(admin_url)
 
@@ -226,6 +236,7 @@ async def test_a_role_that_could_bypass_the_protection_may_not_run_the_service(a
 async def test_a_login_with_too_much_power_is_found_out(
     admin: asyncpg.Connection, admin_url: str, power: str, fault: str
 ) -> None:
+    """A login that passed the check fails it after any one grant too many, and the fault is named."""
     role = new_name("login").replace("-", "_")
     url = await ensure_service_login(admin_url, role, "secret1")
     await check_service_role(url)
@@ -235,6 +246,7 @@ async def test_a_login_with_too_much_power_is_found_out(
 
 
 async def test_a_login_made_again_gets_the_new_password_and_no_more(admin_url: str) -> None:
+    """Making a login twice is no error: the new password works and the role still passes the check."""
     role = new_name("login").replace("-", "_")
     await ensure_service_login(admin_url, role, "secret1")
     await check_service_role(await ensure_service_login(admin_url, role, "secret2"))
@@ -242,11 +254,13 @@ async def test_a_login_made_again_gets_the_new_password_and_no_more(admin_url: s
 
 @pytest.mark.parametrize(("login", "password"), [("a b", "x"), ("a;drop", "x"), ("a", "x'"), ("", "x"), ("ä", "x")])
 async def test_a_login_that_is_not_plain_words_is_refused(admin_url: str, login: str, password: str) -> None:
+    """Names and passwords that could break out of the SQL statement are refused before it is sent."""
     with pytest.raises(ValueError, match="letters and digits"):
         await ensure_service_login(admin_url, login, password)
 
 
 async def test_migrating_again_changes_nothing(admin: asyncpg.Connection, admin_url: str, entries: list[Entry]) -> None:
+    """A second migration keeps the schema version and every entry of the ledger."""
     before = await admin.fetchval("SELECT version_num FROM prv_schema_version")
     await migrate(admin_url)
     assert await admin.fetchval("SELECT version_num FROM prv_schema_version") == before

@@ -30,6 +30,7 @@ async def releases(live: Live, tenant: str) -> Sequence[asyncpg.Record]:
 
 @pytest.mark.parametrize("body", [LAPLACE, GAUSSIAN], ids=["laplace", "gaussian"])
 def test_a_statistic_comes_back_with_noise_and_its_price(engine: Caller, body: dict[str, Any]) -> None:
+    """The answer differs from the data, and the ledger is charged exactly the price it states."""
     response = engine.apply(**body, job_id="j", source_engine="tabular", query_description="sums")
     assert response.status_code == 200
     answer = response.json()
@@ -46,6 +47,7 @@ def test_a_statistic_comes_back_with_noise_and_its_price(engine: Caller, body: d
 
 
 async def test_the_charge_is_durable_before_any_noise_is(live: Live, engine: Caller) -> None:
+    """The ledger entry is recorded before the release, so no noisy answer exists unpaid."""
     engine.apply(**LAPLACE)
     (charged,) = await rows(live, engine.tenant, "SELECT recorded_at FROM prv_ledger WHERE tenant_id = $1 AND seq = 2")
     (released,) = await releases(live, engine.tenant)
@@ -53,12 +55,14 @@ async def test_the_charge_is_durable_before_any_noise_is(live: Live, engine: Cal
 
 
 async def test_a_release_lies_encrypted(live: Live, engine: Caller) -> None:
+    """The stored release does not show its noisy value to whoever reads the database."""
     answer = engine.apply(**LAPLACE).json()
     (released,) = await releases(live, engine.tenant)
     assert str(answer["privatized_data"][0]).encode() not in released["ciphertext"]
 
 
 async def test_an_exhausted_budget_releases_nothing(live: Live) -> None:
+    """A refusal tells what remains, and leaves the budget and the stored releases as they were."""
     engine = live.new(epsilon="0.6")
     assert engine.apply(**LAPLACE).status_code == 200
     before = engine.state()
@@ -82,6 +86,7 @@ async def test_a_repeated_request_gets_the_same_noise_and_is_charged_once(live: 
 
 
 def test_a_request_sent_many_times_at_once_gets_one_noise(engine: Caller) -> None:
+    """Concurrent retries of one key all get the same noisy data and are charged once."""
     with ThreadPoolExecutor(6) as pool:
         answers = list(pool.map(lambda _: engine.apply({"Idempotency-Key": "k"}, **LAPLACE).json(), range(6)))
     assert len({str(answer["privatized_data"]) for answer in answers}) == 1
@@ -103,6 +108,7 @@ def test_the_operation_id_is_a_key_as_well_and_the_job_is_none(engine: Caller) -
     {"epsilon": "0.25"}, {"sensitivity": 2}, {"job_id": "another"}, GAUSSIAN,
 ])  # fmt: skip
 def test_the_same_key_for_another_question_is_refused(engine: Caller, change: dict[str, Any]) -> None:
+    """A used key never answers a changed request, and the refusal leaves the budget as it was."""
     key, body = {"Idempotency-Key": "k"}, LAPLACE | {"job_id": "j"}
     assert engine.apply(key, **body).status_code == 200
     before = engine.state()
@@ -111,6 +117,7 @@ def test_the_same_key_for_another_question_is_refused(engine: Caller, change: di
 
 
 def test_whole_numbers_stay_whole(engine: Caller) -> None:
+    """Integers come back as integers from either mechanism, with a whole half-width."""
     for mechanism in (LAPLACE, GAUSSIAN):
         answer = engine.apply(**(mechanism | {"data": [10, 20], "data_type": "integer"})).json()
         assert all(isinstance(value, int) for value in answer["privatized_data"])
@@ -118,11 +125,13 @@ def test_whole_numbers_stay_whole(engine: Caller) -> None:
 
 
 def test_one_value_is_answered_with_one(engine: Caller) -> None:
+    """A single value comes back bare, not in a list: a float, or an int where it is a count."""
     assert isinstance(engine.apply(**(LAPLACE | {"data": 5})).json()["privatized_data"], float)
     assert isinstance(engine.apply(**(LAPLACE | {"data": 5, "data_type": "count"})).json()["privatized_data"], int)
 
 
 def test_a_platform_engine_spends_for_the_tenant_it_names(live: Live, engine: Caller) -> None:
+    """The named tenant pays; naming none is invalid, and only a platform engine may name another."""
     platform = live.caller("*", "engine")
     assert_problem(platform.apply(**LAPLACE), 422, "invalid_request", "tenant_id")
     answer = platform.apply({"X-Service-Name": "aumos-audio-engine"}, **LAPLACE, tenant_id=engine.tenant)
@@ -163,6 +172,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
 async def test_a_question_that_is_wrong_is_refused_uncharged(
     live: Live, engine: Caller, change: dict[str, Any], field: str
 ) -> None:
+    """The refusal names the field at fault, and neither a charge nor a release is recorded."""
     before = engine.state()
     response = engine.apply(**(LAPLACE | change))
     expected = "purpose" if field == "query_description" else field
@@ -182,4 +192,5 @@ def test_data_that_is_no_finite_number_is_refused(engine: Caller, number: str) -
 
 
 def test_the_limit_of_one_operation_holds_here_too(engine: Caller) -> None:
+    """An epsilon above the limit of one operation is refused even where the budget would hold it."""
     assert_problem(engine.apply(**(LAPLACE | {"epsilon": 3})), 422, "operation_limit", "epsilon")

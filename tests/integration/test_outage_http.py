@@ -39,6 +39,7 @@ def fragile(database: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 
 def test_an_outage_is_told_and_passes(fragile: Live, database: Path) -> None:
+    """Without its database the service answers 503; once it is back, nothing is lost or charged twice."""
     engine = fragile.new()
     first = engine.allocate(job_id="before", epsilon="1").json()
     embedded.stop(database)

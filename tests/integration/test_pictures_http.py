@@ -20,6 +20,7 @@ def engine(live: Live) -> Caller:
 
 
 def test_a_picture_is_a_png(engine: Caller) -> None:
+    """Unless asked otherwise, the picture is a whole PNG file, from signature to end chunk."""
     response = engine.get(PICTURE)
     assert response.status_code == 200
     assert response.headers["content-type"] == "image/png"
@@ -28,12 +29,14 @@ def test_a_picture_is_a_png(engine: Caller) -> None:
 
 
 def test_a_picture_is_an_svg(engine: Caller) -> None:
+    """Asked for SVG, the picture is well-formed XML with an SVG root."""
     response = engine.get(PICTURE, params={"format": "svg"})
     assert response.headers["content-type"].startswith("image/svg+xml")
     assert ElementTree.fromstring(response.content).tag == "{http://www.w3.org/2000/svg}svg"
 
 
 def test_the_numbers_are_those_of_the_ledger(engine: Caller) -> None:
+    """Asked for JSON, the answer has one point for each ledger entry, with the balance spent there."""
     answer = engine.get(PICTURE, params={"format": "json"}).json()
     assert answer["tenant_id"] == engine.tenant
     assert len(answer["times"]) == engine.state().seq == 5
@@ -43,14 +46,17 @@ def test_the_numbers_are_those_of_the_ledger(engine: Caller) -> None:
 
 
 def test_a_tenant_without_a_budget_has_no_picture(live: Live) -> None:
+    """There is no empty picture: a tenant without a ledger is unknown."""
     assert_problem(live.new("viewer").get(PICTURE), 404, "unknown_tenant")
 
 
 def test_another_tenants_picture_is_refused(live: Live, engine: Caller) -> None:
+    """Naming another tenant is forbidden, even one that has a picture."""
     refused = live.new("viewer").get(PICTURE, params={"tenant_id": engine.tenant})
     assert_problem(refused, 403, "forbidden")
 
 
 @pytest.mark.parametrize(("name", "value"), [("format", "gif"), ("member", "pld")])
 def test_a_picture_of_what_there_is_not_is_refused(engine: Caller, name: str, value: str) -> None:
+    """An unknown format or member is refused by name rather than replaced by a default."""
     assert_problem(engine.get(PICTURE, params={name: value}), 422, "invalid_request", name)

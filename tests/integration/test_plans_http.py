@@ -21,6 +21,7 @@ def plan(engine: Caller, *steps: dict[str, Any], **more: Any) -> Any:  # noqa: A
 
 
 def test_a_plan_is_priced_and_costs_nothing(engine: Caller) -> None:
+    """A plan gets an estimate and the balance it would leave, and the ledger stays as it was."""
     before = engine.state()
     answer = plan(engine, STEP, STEP | {"mechanism": "laplace", "delta": 0}, composition_method="sequential")
     assert (answer["name"], answer["num_steps"], answer["status"]) == ("plan", 2, "estimated")
@@ -35,6 +36,7 @@ def test_a_plan_is_priced_and_costs_nothing(engine: Caller) -> None:
 
 
 def test_a_plan_is_kept(live: Live, engine: Caller) -> None:
+    """A plan reads back the same for those of its tenant, and is hidden from everyone else."""
     answer = plan(engine, STEP)
     path = f"{PREFIX}/composition/{answer['plan_id']}"
     assert engine.get(path).json() == answer
@@ -45,10 +47,12 @@ def test_a_plan_is_kept(live: Live, engine: Caller) -> None:
 
 @pytest.mark.parametrize("identity", ["nothing", "00000000-0000-8000-8000-000000000000", "%00"])
 def test_a_plan_that_is_not_there(engine: Caller, identity: str) -> None:
+    """An unknown plan is not found, and a malformed id is answered no differently."""
     assert_problem(engine.get(f"{PREFIX}/composition/{identity}"), 404, "not_found", "plan_id")
 
 
 def test_a_wish_for_advanced_composition_gets_a_sound_and_tighter_price(engine: Caller) -> None:
+    """Many small steps asked for as advanced are priced by Renyi, below their plain sum."""
     answer = plan(engine, *[STEP | {"epsilon": "0.1", "delta": "0.0000001"}] * 50, composition_method="advanced")
     assert answer["composition_method"] == "renyi"
     assert 0 < answer["total_epsilon_estimate"] < 5
@@ -56,6 +60,7 @@ def test_a_wish_for_advanced_composition_gets_a_sound_and_tighter_price(engine: 
 
 
 def test_a_plan_beyond_the_budget_is_not_feasible(live: Live) -> None:
+    """A plan that costs too much is still priced, and the shortfall shown as a negative balance."""
     engine = live.new(epsilon="0.9")
     answer = plan(engine, STEP, STEP)
     assert answer["is_feasible"] is False
@@ -64,6 +69,7 @@ def test_a_plan_beyond_the_budget_is_not_feasible(live: Live) -> None:
 
 
 def test_a_plan_of_a_platform_engine(live: Live) -> None:
+    """A platform engine plans for the tenant it names, and must name one."""
     platform = live.caller("*", "engine")
     assert plan(platform, STEP, tenant_id=new_name("tenant"))["is_feasible"] is True
     refused = platform.post(PLAN, json={"name": "plan", "steps": [STEP]})
@@ -93,5 +99,6 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
 
 @pytest.mark.parametrize(("change", "field"), BAD.values(), ids=BAD.keys())
 def test_a_plan_that_is_wrong_is_refused_with_the_step(engine: Caller, change: dict[str, Any], field: str) -> None:
+    """The refusal names the very field at fault, so that one wrong step can be found among many."""
     response = engine.post(PLAN, json={"name": "plan", "steps": [STEP]} | change)
     assert_problem(response, 422, "invalid_request", field)

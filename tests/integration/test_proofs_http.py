@@ -35,6 +35,7 @@ def busy(engine: Caller, job_id: str) -> None:
 
 
 def test_a_proof_holds_against_the_published_keys(live: Live, engine: Caller) -> None:
+    """The public keys suffice to verify a proof, whose total leaves out only the voided charge."""
     busy(engine, "job")
     response = engine.get(proof_path("job"))
     assert response.status_code == 200
@@ -48,6 +49,7 @@ def test_a_proof_holds_against_the_published_keys(live: Live, engine: Caller) ->
 
 
 def test_a_proof_with_one_figure_changed_does_not_hold(live: Live, engine: Caller) -> None:
+    """Whoever alters the total of a proof breaks it."""
     busy(engine, "job")
     document = engine.get(proof_path("job")).json()
     document["total"]["epsilon"] = "0.5"
@@ -55,6 +57,7 @@ def test_a_proof_with_one_figure_changed_does_not_hold(live: Live, engine: Calle
 
 
 def test_a_proof_does_not_hold_against_another_services_keys(live: Live, engine: Caller) -> None:
+    """Neither a foreign key under the same id nor the service's token key verifies a proof."""
     engine.allocate(job_id="job", epsilon="0.1")
     document = engine.get(proof_path("job")).content
     others = [key | {"x": "A" * 43} for key in jwks(live)]
@@ -64,6 +67,7 @@ def test_a_proof_does_not_hold_against_another_services_keys(live: Live, engine:
 
 
 def test_a_proof_as_latex(engine: Caller) -> None:
+    """Asked for LaTeX, the proof comes as a whole document of that type."""
     busy(engine, "job")
     response = engine.get(proof_path("job"), params={"format": "latex"})
     assert response.status_code == 200
@@ -74,6 +78,7 @@ def test_a_proof_as_latex(engine: Caller) -> None:
 
 @pytest.mark.parametrize("job_id", ["a/b/c", "Grüße \U0001f600", "100%", "a?b#c", "..", "' OR 1=1 --", "{job}"])
 def test_a_job_of_any_name_can_be_proven(live: Live, engine: Caller, job_id: str) -> None:
+    """Slashes, dots, quotes and other signs in a job's name reach the proof unchanged, in both formats."""
     assert engine.allocate(job_id=job_id, epsilon="0.1").status_code == 200
     path = proof_path(job_id).replace("..", "%2e%2e")
     response = engine.get(path)
@@ -84,23 +89,27 @@ def test_a_job_of_any_name_can_be_proven(live: Live, engine: Caller, job_id: str
 
 
 def test_every_role_that_reads_may_ask(live: Live, engine: Caller) -> None:
+    """A proof is open to each of the five roles of its tenant, not to the engine alone."""
     engine.allocate(job_id="job", epsilon="0.1")
     for role in ("admin", "engine", "analyst", "viewer", "auditor"):
         assert live.caller(engine.tenant, role).get(proof_path("job")).status_code == 200
 
 
 def test_an_unknown_job_is_not_found(engine: Caller) -> None:
+    """A job without charges has no proof, and a name that cannot be stored is invalid."""
     engine.allocate(job_id="job", epsilon="0.1")
     assert_problem(engine.get(proof_path("nothing")), 404, "not_found", "job_id")
     assert_problem(engine.get(f"{PREFIX}/proof/%00"), 422, "invalid_request", "job_id")
 
 
 def test_a_refused_job_has_nothing_to_prove(engine: Caller) -> None:
+    """A job whose only charge was refused is as unknown as one that never asked."""
     assert engine.allocate(job_id="job", epsilon="100").status_code == 402
     assert_problem(engine.get(proof_path("job")), 404, "not_found", "job_id")
 
 
 def test_another_tenants_job_is_not_found(live: Live, engine: Caller) -> None:
+    """A job's name finds nothing from another tenant, and naming its tenant is forbidden."""
     engine.allocate(job_id="job", epsilon="0.1")
     other = live.new("auditor")
     assert_problem(other.get(proof_path("job")), 404, "not_found", "job_id")
@@ -109,4 +118,5 @@ def test_another_tenants_job_is_not_found(live: Live, engine: Caller) -> None:
 
 
 def test_an_unknown_format_is_refused(engine: Caller) -> None:
+    """A format that does not exist is refused by name rather than replaced by a default."""
     assert_problem(engine.get(proof_path("job"), params={"format": "docx"}), 422, "invalid_request", "format")

@@ -48,6 +48,7 @@ def test_a_reused_key_is_told_before_anything_else() -> None:
 
 
 def test_a_replay_is_answered_before_the_budget_is_looked_at() -> None:
+    """A repeated key gets its first entry, though the budget and the limit would now refuse it."""
     request = asked("t", "1", key="k")
     first = spent(opened("t", "1"), request)
     verdict = decide_allocation(first, first, request, Limits(Decimal("0.1")), NOW)
@@ -64,12 +65,14 @@ def test_an_exhausted_budget_is_told_before_the_operation_limit() -> None:
 
 
 def test_a_charge_that_fits_the_budget_but_not_the_limit_is_refused() -> None:
+    """The smallest excess over the limit of one operation is refused, and the limit told."""
     verdict = decide_allocation(opened("t"), None, asked("t", "2.0000000001"), LIMITS, NOW)
     assert refused_for(verdict) is Outcome.OPERATION_LIMIT
     assert verdict.limit == 2
 
 
 def test_an_engine_has_its_own_smaller_limit() -> None:
+    """An engine's own limit can tighten the general one but never loosen it."""
     head = opened("t")
     assert refused_for(decide_allocation(head, None, asked("t", "1", engine="healthcare"), LIMITS, NOW))
     assert decide_allocation(head, None, asked("t", "1", engine="text"), LIMITS, NOW).outcome is Outcome.ADMITTED
@@ -77,6 +80,7 @@ def test_an_engine_has_its_own_smaller_limit() -> None:
 
 
 def test_a_charge_that_fits_is_admitted_with_the_balance_after_it() -> None:
+    """The one new entry carries the request, the spent total and the hash of the head."""
     head, request = opened("t"), asked("t", "0.1", "0.000001", key="k", engine="text", job="j")
     verdict = decide_allocation(head, None, request, LIMITS, NOW)
     assert verdict.outcome is Outcome.ADMITTED
@@ -90,12 +94,14 @@ def test_a_charge_that_fits_is_admitted_with_the_balance_after_it() -> None:
 
 @pytest.mark.parametrize(("epsilon", "delta"), [("0.1000000000000000000001", "0"), ("0.05", "0.0000100000000001")])
 def test_the_smallest_excess_of_either_part_is_refused(epsilon: str, delta: str) -> None:
+    """Epsilon and delta are each held to the budget exactly, with no tolerance for rounding."""
     head = spent(opened("t", "1"), asked("t", "0.9"))
     verdict = decide_allocation(head, None, asked("t", epsilon, delta), LIMITS, NOW)
     assert refused_for(verdict) is Outcome.BUDGET_EXHAUSTED
 
 
 def test_what_is_said_to_remain_can_be_spent_to_the_last_digit() -> None:
+    """The stated rest is admitted whole, and refused with its last digit one higher."""
     head = spent(opened("t", "1"), asked("t", "0.123456789012345678901234567891"))
     rest = largest_claim(head)
     assert decide_allocation(head, None, asked("t", rest), LIMITS, NOW).outcome is Outcome.ADMITTED
@@ -108,6 +114,7 @@ def test_what_is_said_to_remain_can_be_spent_to_the_last_digit() -> None:
 
 
 def test_a_budget_is_created_raised_and_repeated_but_never_lowered() -> None:
+    """Equal values are a replay, either part less is refused, and a raise keeps what was spent."""
     head = opened("t", "1", "0.1")
     head = spent(head, asked("t", "0.5"))
     for same in (loss("1", "0.1"), loss("1.00", "0.10")):
@@ -130,18 +137,21 @@ def hold_of(ttl: int = 60) -> tuple[Entry, Settle]:
 
 
 def test_a_hold_counts_as_spent_at_once() -> None:
+    """A reservation takes its whole charge from the budget before it is settled."""
     hold, _ = hold_of()
     assert hold.kind is EntryKind.HELD
     assert hold.spent == loss("1", "0.000001")
 
 
 def test_a_void_gives_the_charge_back() -> None:
+    """A voided hold leaves nothing spent and no operation counted, and its entry tells the charge."""
     hold, void = hold_of()
     (entry,) = decide_settlement(hold, void, NOW).entries
     assert (entry.spent, entry.operations, entry.charge) == (NO_LOSS, 0, hold.charge)
 
 
 def test_a_commit_costs_nothing_more() -> None:
+    """A committed hold leaves the spent total as the hold made it, and its entry charges nothing."""
     hold, void = hold_of()
     (entry,) = decide_settlement(hold, replace(void, kind=EntryKind.COMMITTED), NOW).entries
     assert (entry.spent, entry.operations, entry.charge) == (hold.spent, 1, NO_LOSS)
@@ -159,6 +169,7 @@ def test_a_hold_whose_time_has_run_out_is_spent_for_good() -> None:
 
 @pytest.mark.parametrize("first", [EntryKind.COMMITTED, EntryKind.VOIDED])
 def test_an_allocation_ends_once(first: EntryKind) -> None:
+    """The same end again is a replay and the other is refused, so nothing is given back twice."""
     hold, void = hold_of()
     end = ended(hold, hold, first)
     for kind in (EntryKind.COMMITTED, EntryKind.VOIDED):
@@ -167,6 +178,7 @@ def test_an_allocation_ends_once(first: EntryKind) -> None:
 
 
 def test_what_was_consumed_can_be_confirmed_but_not_taken_back() -> None:
+    """A commit of a direct charge changes nothing, and a void of it is refused."""
     entry = spent(opened("t"), asked("t", "1"))
     assert entry.allocation_id is not None
     commit = Settle("t", entry.allocation_id, EntryKind.COMMITTED, "engine", (entry,))
@@ -176,11 +188,13 @@ def test_what_was_consumed_can_be_confirmed_but_not_taken_back() -> None:
 
 
 def test_an_allocation_that_is_not_there_is_unknown() -> None:
+    """An allocation without any history cannot be settled."""
     request = Settle("t", "nothing", EntryKind.COMMITTED, "engine", ())
     assert refused_for(decide_settlement(opened("t"), request, NOW)) is Outcome.UNKNOWN_ALLOCATION
 
 
 def test_an_allocations_id_follows_from_tenant_and_key_alone() -> None:
+    """The same pair gives the same id, and a change of either part gives another."""
     assert allocation_id_of("t", "k") == allocation_id_of("t", "k")
     assert len({allocation_id_of(tenant, key) for tenant in ("t", "u") for key in ("k", "l")}) == 4
 
@@ -243,6 +257,7 @@ def owed(history: Sequence[Entry]) -> tuple[Fraction, Fraction]:
 
 @given(st.lists(steps, max_size=40))
 def test_any_sequence_of_commands_stays_within_the_budget_at_every_step(commands: list[Step]) -> None:
+    """Each entry's balance is exactly what is owed, and a refusal adds no entry."""
     history = [opened("t", "5", "0.00002")]
     for command in commands:
         before = history[-1]
@@ -263,6 +278,7 @@ def test_any_sequence_of_commands_stays_within_the_budget_at_every_step(commands
 
 @given(st.lists(st.decimals("0.000001", 3, places=20), max_size=12), st.randoms())
 def test_charges_that_fit_together_fit_in_every_order(amounts: list[Decimal], chance: object) -> None:
+    """Charges whose sum is the budget are all admitted in any order, to the same balance."""
     head = opened("t", str(max(sum(amounts), Decimal(1))))
     shuffled = list(amounts)
     chance.shuffle(shuffled)  # type: ignore[attr-defined]

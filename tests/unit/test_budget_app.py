@@ -59,6 +59,7 @@ async def serving(store: LedgerStore, home: Path, **changes: Any) -> AsyncIterat
 
 
 async def test_where_no_budget_is_opened_by_default_a_tenant_is_unknown_until_it_has_one(tmp_path: Path) -> None:
+    """Asking gets 404 and writes nothing to the ledger, and once a budget is set the charge is granted."""
     store = MemoryLedgerStore()
     async with serving(store, tmp_path, open_default_budget=False) as client:
         assert_problem(await client.post("/allocate", json=BODY), 404, "unknown_tenant")
@@ -71,6 +72,7 @@ async def test_where_no_budget_is_opened_by_default_a_tenant_is_unknown_until_it
 
 @pytest.mark.parametrize("error", [StoreUnavailableError("gone"), RuntimeError("a secret of ours")])
 async def test_a_ledger_that_fails_is_told_without_its_secrets_and_passes(tmp_path: Path, error: Exception) -> None:
+    """Writes get 503 and a time to retry, no answer leaks the error, and the healed ledger charges again."""
     store = BrokenStore()
     async with serving(store, tmp_path) as client:
         store.error = error
@@ -93,6 +95,8 @@ async def test_a_ledger_that_fails_is_told_without_its_secrets_and_passes(tmp_pa
 async def test_whatever_goes_wrong_on_the_hot_path_leaves_as_a_problem(
     error: Exception, status: int, code: str
 ) -> None:
+    """Overload gets 503 and a bug 500, both as problem documents that do not quote the error."""
+
     async def handle(*_: object) -> tuple[bytes, bool]:
         raise error
 
@@ -104,6 +108,8 @@ async def test_whatever_goes_wrong_on_the_hot_path_leaves_as_a_problem(
 
 
 async def test_a_body_that_comes_in_pieces_is_read_whole_up_to_its_bound(tmp_path: Path) -> None:
+    """A streamed body, of no stated length, is granted at 50 kB and refused as too large at 70 kB."""
+
     async def pieces(count: int) -> AsyncIterator[bytes]:
         yield b'{"job_id": "j", "epsilon": 1'
         for _ in range(count):
@@ -117,6 +123,7 @@ async def test_a_body_that_comes_in_pieces_is_read_whole_up_to_its_bound(tmp_pat
 
 
 async def test_the_benchmarks_route_is_there_only_where_it_is_switched_on(tmp_path: Path) -> None:
+    """The route answers 405 when off and 200 when on, and never writes to the tenant's ledger."""
     for switched_on in (False, True):
         store = MemoryLedgerStore()
         async with serving(store, tmp_path, noop_route=switched_on) as client:

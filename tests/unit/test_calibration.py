@@ -21,6 +21,7 @@ NOT_EPSILONS = ["NaN", "sNaN", "Infinity", "-Infinity", "0", "-1", "1e999999", "
 
 @given(epsilons, sensitivities)
 def test_laplace_noise_for_an_epsilon_costs_at_most_it(epsilon: Decimal, sensitivity: Decimal) -> None:
+    """The price never exceeds what was asked, and falls short of it by 1e-8 at most."""
     event = laplace_for(epsilon, sensitivity)
     assert event.sensitivity == sensitivity
     assert epsilon * (1 - Decimal("1e-8")) <= price(event).epsilon <= epsilon
@@ -29,6 +30,7 @@ def test_laplace_noise_for_an_epsilon_costs_at_most_it(epsilon: Decimal, sensiti
 @settings(max_examples=30)
 @given(epsilons, deltas, sensitivities)
 def test_gaussian_noise_for_an_epsilon_costs_at_most_it(epsilon: Decimal, delta: Decimal, sensitivity: Decimal) -> None:
+    """At the delta asked for, the price never exceeds the epsilon asked for."""
     event = gaussian_for(epsilon, delta, sensitivity)
     assert event.sensitivity == sensitivity
     assert price(event, delta).epsilon <= epsilon
@@ -38,6 +40,7 @@ def test_gaussian_noise_for_an_epsilon_costs_at_most_it(epsilon: Decimal, delta:
 @example(Decimal("0.001"), Decimal("0.3"))
 @given(epsilons, deltas)
 def test_a_millionth_less_gaussian_noise_would_not_do(epsilon: Decimal, delta: Decimal) -> None:
+    """The noise is hardly more than needed: a sigma a millionth smaller costs too much."""
     event = gaussian_for(epsilon, delta, ONE)
     less = GaussianEvent(round(event.sigma * (1 - Decimal("1e-6")), 12), ONE)
     assume(less.sigma > Decimal("0.0025"))
@@ -52,6 +55,7 @@ def test_the_noise_is_a_double_as_it_stands(epsilon: Decimal, sensitivity: Decim
 
 @pytest.mark.parametrize("trap", NOT_EPSILONS)
 def test_no_noise_exists_for_an_epsilon_that_is_none(trap: str) -> None:
+    """Neither mechanism is calibrated for an improper epsilon, and the error names it."""
     with pytest.raises(InvalidValueError, match=r"^epsilon: "):
         laplace_for(Decimal(trap), ONE)
     with pytest.raises(InvalidValueError, match=r"^epsilon: "):
@@ -60,6 +64,7 @@ def test_no_noise_exists_for_an_epsilon_that_is_none(trap: str) -> None:
 
 @pytest.mark.parametrize("trap", ["NaN", "sNaN", "Infinity", "-1", "0", "1", "1e-31", "1e999999"])
 def test_no_gaussian_noise_exists_without_a_proper_delta(trap: str) -> None:
+    """Gaussian noise needs a delta strictly between zero and one, and the error names it."""
     with pytest.raises(InvalidValueError, match=r"^delta: "):
         gaussian_for(ONE, Decimal(trap), ONE)
 
@@ -72,9 +77,11 @@ def test_an_epsilon_below_the_grid_of_prices_is_refused() -> None:
 
 
 def test_an_epsilon_that_no_gaussian_in_range_reaches_is_refused() -> None:
+    """Where even the widest noise allowed costs too much, none is given."""
     with pytest.raises(InvalidValueError, match=r"^epsilon: "):
         gaussian_for(Decimal("1e-9"), Decimal("1e-20"), ONE)
 
 
 def test_the_textbook_laplace_scale() -> None:
+    """The scale is the sensitivity divided by epsilon, as the textbooks have it."""
     assert laplace_for(Decimal("0.1"), ONE) == LaplaceEvent(Decimal(10), ONE)

@@ -79,6 +79,7 @@ def claims_of(token: str) -> dict[str, Any]:
 
 
 def test_importing_the_commands_the_client_and_the_checker_pulls_in_nothing_of_the_service() -> None:
+    """None of the service's packages, nor pydantic, is loaded by importing what the base install offers."""
     program = (
         "import sys, serve_app.cli.main, serve_app.client.client, proofs.checker\n"
         f"print(*(name for name in {[*OF_THE_SERVICE, 'pydantic']} if name in sys.modules))"
@@ -99,6 +100,7 @@ def without_the_service(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_proofs_are_verified_where_the_service_is_not_installed(tmp_path: Path) -> None:
+    """An auditor needs only the base install: a right proof is found valid, and the help is shown."""
     proof = tmp_path / "proof.json"
     proof.write_text(text_of(sample()))
     done = without_the_service("verify", str(proof))
@@ -109,12 +111,14 @@ def test_proofs_are_verified_where_the_service_is_not_installed(tmp_path: Path) 
 
 @pytest.mark.parametrize("arguments", [("up",), ("down",), ("token", "--tenant", "acme", "--role", "viewer")])
 def test_what_needs_the_service_says_how_to_install_it(home: Path, arguments: tuple[str, ...]) -> None:
+    """A command whose packages are missing exits with 2 and names the extra to install."""
     done = without_the_service(*arguments)
     assert done.returncode == 2
     assert "install privacy-engine[service]" in done.stderr
 
 
 def test_the_roles_and_engines_offered_are_those_the_service_knows() -> None:
+    """The command line's own lists, kept apart to spare the import, are exactly the service's."""
     assert set(get_args(RoleName)) == set(Role)
     assert set(get_args(EngineName)) == set(get_args(SourceEngine))
 
@@ -123,6 +127,7 @@ class TestToken:
     """``token``."""
 
     def test_prints_the_token_and_nothing_else(self, home: Path) -> None:
+        """Standard output is one line, a token with exactly the tenant, role, engine and lifetime asked for."""
         result = command("token", "--tenant", "acme", "--role", "engine", "--engine", "text", "--lifetime", "2h")
         assert result.exit_code == 0
         assert result.stdout.count("\n") == 1
@@ -131,6 +136,7 @@ class TestToken:
         assert claims["exp"] - claims["iat"] == 7_200
 
     def test_every_tenant_only_for_an_engine(self, home: Path) -> None:
+        """The tenant * is granted to the role engine and refused to every other role."""
         assert command("token", "--tenant", "*", "--role", "engine").exit_code == 0
         for role in ("admin", "analyst", "viewer", "auditor"):
             assert command("token", "--tenant", "*", "--role", role).exit_code == 2
@@ -148,17 +154,20 @@ class TestToken:
         ],
     )
     def test_what_makes_no_sense_is_refused(self, home: Path, arguments: tuple[str, ...]) -> None:
+        """A wrong or missing tenant, role, engine or lifetime exits with 2 and prints no token."""
         result = command("token", *arguments)
         assert result.exit_code == 2
         assert result.stdout == ""
 
     def test_without_a_key_it_says_where_one_comes_from_and_makes_none(self, tmp_path: Path) -> None:
+        """Without a signing key it exits with 2, points to the command up, and leaves no data folder behind."""
         result = command("token", "--tenant", "acme", "--role", "admin")
         assert result.exit_code == 2
         assert "privacy-engine up" in result.stderr
         assert not (tmp_path / "home").exists()
 
     def test_a_key_that_others_can_read_is_not_used(self, home: Path) -> None:
+        """A signing key with mode 644 signs nothing: it exits with 1 and says how to protect the file."""
         (home / "keys" / "token-signing-key.pem").chmod(0o644)
         result = command("token", "--tenant", "acme", "--role", "admin")
         assert result.exit_code == 1
@@ -176,6 +185,7 @@ class TestVerify:
         return path
 
     def test_a_right_proof_is_valid_but_its_key_is_not_trusted_by_itself(self, proof: Path, home: Path) -> None:
+        """Without trusted keys a right proof is valid, but the report says its key came with the proof."""
         SigningKey.load_or_create(home / "keys" / "proof-signing-key.pem")
         result = command("verify", str(proof))
         assert result.exit_code == 0
@@ -183,6 +193,7 @@ class TestVerify:
         assert "which came with the proof" in result.stdout
 
     def test_keys_that_are_trusted(self, proof: Path, tmp_path: Path) -> None:
+        """The same proof is valid under a key set that holds its signer, and not under a stranger's."""
         keys = tmp_path / "keys.json"
         keys.write_text(json.dumps({"keys": [SIGNER.public_jwk]}))
         result = command("verify", str(proof), "--keys", str(keys))
@@ -194,6 +205,7 @@ class TestVerify:
         assert "not among the trusted keys" in result.stdout
 
     def test_a_proof_that_was_changed_is_not_valid(self, proof: Path) -> None:
+        """Changing one digit of one epsilon makes the proof not valid, and the report says what is wrong."""
         proof.write_text(proof.read_text().replace('"epsilon":"0.5"', '"epsilon":"0.4"', 1))
         result = command("verify", str(proof))
         assert result.exit_code == 1
@@ -201,6 +213,7 @@ class TestVerify:
         assert "wrong: " in result.stdout
 
     def test_from_stdin_as_json(self, proof: Path) -> None:
+        """A proof can be piped in, and its report is JSON that says whether it is valid and for which job."""
         result = command("verify", "-", "--json", stdin=proof.read_bytes())
         assert result.exit_code == 0
         report = json.loads(result.stdout)
@@ -208,18 +221,21 @@ class TestVerify:
         assert report["job_id"] == "job-1"
 
     def test_what_is_no_proof_at_all_is_not_valid(self, tmp_path: Path) -> None:
+        """Bytes that are not even text get the verdict not valid, exit status 1, like any wrong proof."""
         junk = tmp_path / "junk"
         junk.write_bytes(b"\xff\x00")
         assert command("verify", str(junk)).exit_code == 1
 
     @pytest.mark.parametrize("name", ["missing.json", "."])
     def test_what_cannot_be_read(self, tmp_path: Path, name: str) -> None:
+        """A missing file or a folder exits with 2, which sets it apart from a proof that is not valid."""
         result = command("verify", str(tmp_path / name))
         assert result.exit_code == 2
         assert "cannot be read" in result.stderr
 
     @pytest.mark.parametrize("keys", ["", "[]", "{}", '{"keys": 1}', '{"keys": [1]}'])
     def test_keys_that_are_no_key_set(self, proof: Path, tmp_path: Path, keys: str) -> None:
+        """A key file that is no JWK set exits with 2 instead of passing for a set without the key."""
         path = tmp_path / "keys.json"
         path.write_text(keys)
         assert command("verify", str(proof), "--keys", str(path)).exit_code == 2
@@ -230,6 +246,7 @@ class TestWithoutService:
 
     @pytest.mark.parametrize("arguments", [("status",), ("budget",), ("proof", "job-1")])
     def test_none_was_ever_started_here(self, home: Path, arguments: tuple[str, ...]) -> None:
+        """Without a state file it exits with 3, prints nothing on stdout and says how to start a service."""
         result = command(*arguments)
         assert result.exit_code == 3
         assert result.stdout == ""
@@ -237,24 +254,29 @@ class TestWithoutService:
         assert "privacy-engine up" in result.stderr
 
     def test_a_service_that_is_gone(self, home: Path) -> None:
+        """A state file left by a dead service exits with 3, and as JSON the state is down."""
         (home / "service.json").write_text(json.dumps({"pid": 1, "url": NOBODY, "dashboard_url": None}))
         assert command("status").exit_code == 3
         assert json.loads(command("status", "--json").stdout)["state"] == "down"
 
     def test_an_interrupted_charge_names_the_key_to_repeat_it_with(self, home: Path) -> None:
+        """When no answer comes, the message names the idempotency key, so that a retry charges only once."""
         result = command("allocate", "--url", NOBODY, "--epsilon", "0.1", "--job", "j", "--key", "my-key")
         assert result.exit_code == 3
         assert "--key my-key" in result.stderr
 
     def test_an_address_that_is_none(self, home: Path) -> None:
+        """An address without a scheme is a usage error, exit status 2, not an unreachable service."""
         assert command("budget", "--url", "localhost:8000").exit_code == 2
 
     def test_no_key_and_no_token(self) -> None:
+        """With neither a signing key nor a token it exits with 2 and names the option that takes a token."""
         result = command("budget", "--url", NOBODY)
         assert result.exit_code == 2
         assert "--token" in result.stderr
 
     def test_a_token_for_every_tenant_needs_one_to_be_named(self, home: Path) -> None:
+        """A token for the tenant * says not whose budget is meant, so the option --tenant is demanded."""
         token = command("token", "--tenant", "*", "--role", "engine").stdout.strip()
         result = command("budget", "--url", NOBODY, "--token", token)
         assert result.exit_code == 2
@@ -262,6 +284,7 @@ class TestWithoutService:
 
     @pytest.mark.parametrize("state", ["", "[]", "{}", '{"pid": "x", "url": ""}'])
     def test_a_state_file_that_makes_no_sense_is_none(self, home: Path, state: str) -> None:
+        """An empty or malformed state file counts as no service at all and raises nothing."""
         (home / "service.json").write_text(state)
         assert local_service(home) is None
 
@@ -279,10 +302,12 @@ class TestWithoutService:
         ],
     )
     def test_what_makes_no_sense_is_refused_before_anybody_is_asked(self, arguments: tuple[str, ...]) -> None:
+        """Bad arguments exit with 2 even where nobody answers, so they are checked before any request."""
         assert command(*arguments, "--url", NOBODY).exit_code == 2
 
     @pytest.mark.parametrize("text", ["", "7", '[{"epsilon": NaN}]', '"steps"'])
     def test_a_plan_that_is_none(self, text: str) -> None:
+        """A plan on stdin that is empty, no list of steps or not strict JSON exits with 2, unasked."""
         assert command("plan", "-", "--url", NOBODY, stdin=text).exit_code == 2
 
 
@@ -290,12 +315,14 @@ class TestWithService:
     """Commands against the service."""
 
     def test_status(self, live: Live, run: Invoke) -> None:
+        """A service that is up is reported as ready, with its address, and no tenant has to be named."""
         settings = live.service.settings
         result = run("status", tenant=None)
         assert result.exit_code == 0
         assert f"ready at {settings.base_url}" in result.stdout
 
     def test_a_service_on_this_machine_is_found_by_its_state_file(self, live: Live, home: Path) -> None:
+        """Without an address the one in the state file is asked, and the JSON adds its dashboard and pid."""
         url = live.service.settings.base_url
         (home / "service.json").write_text(json.dumps({"pid": 7, "url": url, "dashboard_url": "http://dash"}))
         result = command("status")
@@ -309,6 +336,7 @@ class TestWithService:
         }
 
     def test_amounts_stay_the_decimals_that_were_typed(self, run: Invoke) -> None:
+        """An epsilon of 25 places is charged, subtracted and shown without any digit being rounded."""
         epsilon = "0.1234567890123456789012345"
         assert run("budget", "--set-epsilon", "3", "--set-delta", "1e-5").exit_code == 0
         result = run("allocate", "--epsilon", epsilon, "--delta", "1e-7", "--job", "j", "--json")
@@ -321,6 +349,7 @@ class TestWithService:
         assert json.loads(run("budget", "--json").stdout)["exact"]["used_epsilon"] == epsilon
 
     def test_a_key_that_is_used_again(self, run: Invoke) -> None:
+        """Repeating a charge under its key charges nothing, and another amount under that key is refused."""
         spend = ("allocate", "--epsilon", "0.5", "--job", "j", "--key", "k")
         assert "nothing was charged now" not in run(*spend).stdout
         assert "nothing was charged now" in run(*spend).stdout
@@ -329,14 +358,17 @@ class TestWithService:
         assert "idempotency_mismatch" in result.stderr
 
     def test_each_allocation_is_a_new_one_unless_a_key_is_given(self, run: Invoke) -> None:
+        """The same command run twice without a key charges twice: each run makes a key of its own."""
         for _ in range(2):
             assert run("allocate", "--epsilon", "0.5", "--job", "j").exit_code == 0
         assert json.loads(run("budget", "--json").stdout)["allocation_count"] == 2
 
     def test_a_hold(self, run: Invoke) -> None:
+        """With --reserve the output says that the epsilon is held, not that it is spent."""
         assert run("allocate", "--epsilon", "0.5", "--job", "j", "--reserve").stdout.startswith("held: epsilon 0.5")
 
     def test_an_exhausted_budget_says_what_remains(self, run: Invoke) -> None:
+        """A refusal exits with 1, leaves stdout empty and tells on stderr the epsilon and delta left."""
         run("budget", "--set-epsilon", "1", "--set-delta", "0")
         result = run("allocate", "--epsilon", "1.5", "--job", "j")
         assert result.exit_code == 1
@@ -345,6 +377,7 @@ class TestWithService:
         assert "what remains: epsilon 1, delta 0" in result.stderr
 
     def test_noise(self, run: Invoke) -> None:
+        """Integer counts stay integers, the price is shown, and repeating the key yields the same noise."""
         counts = ("apply", "--mechanism", "laplace", "--epsilon", "0.5", "--sensitivity", "1", "--data", "1,2,3")
         result = run(*counts, "--integers", "--key", "k", "--job", "j")
         assert result.exit_code == 0
@@ -358,6 +391,7 @@ class TestWithService:
         assert len(answer["privatized_data"]) == 3
 
     def test_gaussian_noise_needs_a_delta(self, run: Invoke) -> None:
+        """The service refuses a Gaussian release without a delta and grants the same one with a delta."""
         release = ("apply", "--mechanism", "gaussian", "--epsilon", "0.5", "--sensitivity", "1", "--data", "-1.5")
         result = run(*release)
         assert result.exit_code == 1
@@ -365,6 +399,7 @@ class TestWithService:
         assert run(*release, "--delta", "1e-6").exit_code == 0
 
     def test_a_plan_is_priced_under_each_theorem(self, run: Invoke, tmp_path: Path) -> None:
+        """The tightest theorem is marked, and the plan fits the budget or the missing epsilon is named."""
         step = {"step_name": "a", "mechanism": "gaussian", "epsilon": 0.1, "delta": "1e-7"}
         file = tmp_path / "study.json"
         file.write_text(json.dumps([step] * 20))
@@ -378,6 +413,7 @@ class TestWithService:
         assert json.loads(run("plan", str(file), "--json").stdout)["num_steps"] == 20
 
     def test_a_proof_travels_from_the_service_to_the_checker(self, run: Invoke, tmp_path: Path) -> None:
+        """A proof is the same bytes in a file and on stdout, the checker accepts it, and LaTeX is offered."""
         run("allocate", "--epsilon", "0.5", "--job", "j")
         file = tmp_path / "proof.json"
         result = run("proof", "j", "-o", str(file))
@@ -392,6 +428,7 @@ class TestWithService:
         assert "refused: not_found" in result.stderr
 
     def test_a_given_token_speaks_for_its_own_tenant(self, live: Live, run: Invoke) -> None:
+        """A token reads its own tenant's budget unnamed, and without the role for it cannot set the budget."""
         tenant = new_name("own")
         result = run("budget", "--token", live.token(tenant), tenant=None)
         assert result.exit_code == 0
@@ -402,6 +439,8 @@ class TestWithService:
 
 
 def test_something_else_that_answers_there(home: Path) -> None:
+    """Another web server at the address counts as no service: exit status 3, and the message says why."""
+
     class Greeter(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.send_response(200)
@@ -425,16 +464,19 @@ def test_something_else_that_answers_there(home: Path) -> None:
 
 @pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("30m", 1_800), ("24h", 86_400), ("7d", 604_800)])
 def test_lifetimes(text: str, seconds: int) -> None:
+    """A lifetime in seconds, minutes, hours or days comes to the right number of seconds."""
     assert lifetime_seconds(text) == seconds
 
 
 def test_values_keep_their_kind() -> None:
+    """What was typed as an integer stays an int, with or without a sign, and any other number is a float."""
     values = data_values("1, -2,+3,2.5,1e3")
     assert values == [1, -2, 3, 2.5, 1_000.0]
     assert [type(value) for value in values] == [int, int, int, float, float]
 
 
 def test_numbers_in_json_keep_every_digit() -> None:
+    """A fraction is read as its own text, so no float rounds it, and an integer stays an integer."""
     assert exact_json('{"epsilon": 0.10000000000000000001, "steps": 3}') == {
         "epsilon": "0.10000000000000000001",
         "steps": 3,
@@ -443,4 +485,5 @@ def test_numbers_in_json_keep_every_digit() -> None:
 
 @pytest.mark.parametrize("token", ["", "a.b", "a.e30.c", "a.W10.c", "a.eyJ0ZW5hbnRfaWQiOjF9.c", "é.é.é"])
 def test_a_token_that_names_no_tenant(token: str) -> None:
+    """A token that is malformed, or whose tenant is missing or no text, yields None and raises nothing."""
     assert claimed_tenant(token) is None

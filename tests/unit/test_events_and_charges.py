@@ -37,6 +37,7 @@ def exact_gaussian_delta(epsilon: float, mu: float) -> float:
 
 @given(claims)
 def test_a_claim_costs_what_it_claims(event: ClaimEvent) -> None:
+    """A claim's epsilon and delta are charged as they are, without rounding."""
     assert price(event) == PrivacyLoss(event.epsilon, event.delta)
 
 
@@ -48,6 +49,7 @@ def test_a_delta_beside_a_claim_is_refused_not_dropped() -> None:
 
 @given(scales, sensitivities)
 def test_laplace_noise_costs_its_ratio_rounded_up(scale: Decimal, sensitivity: Decimal) -> None:
+    """Epsilon is never below the exact ratio and less than one grid step above it, and delta is 0."""
     charge = price(LaplaceEvent(scale, sensitivity))
     exact = Fraction(sensitivity) / Fraction(scale)
     assert exact <= Fraction(charge.epsilon) < exact + GRID
@@ -55,6 +57,7 @@ def test_laplace_noise_costs_its_ratio_rounded_up(scale: Decimal, sensitivity: D
 
 
 def test_a_delta_for_laplace_noise_is_refused() -> None:
+    """Laplace noise needs no delta, so one that is stated is an error and not ignored."""
     with pytest.raises(InvalidValueError, match=r"^delta: "):
         price(LaplaceEvent(ONE, ONE), Decimal("0.000001"))
 
@@ -72,6 +75,7 @@ def test_a_gaussian_never_costs_less_than_it_truly_loses(
 
 @given(st.decimals("0.1", 1_000, places=6), small_deltas)
 def test_a_gaussian_costs_what_googles_accountant_says(multiplier: Decimal, delta: Decimal) -> None:
+    """At our order the price is theirs, and over their own orders they find none better."""
     found = gaussian_price(GaussianEvent(multiplier, ONE), delta)
     gaussian = dp_accounting.GaussianDpEvent(float(multiplier))
     at_our_order = RdpAccountant([float(found.order)]).compose(gaussian).get_epsilon(float(delta))
@@ -85,17 +89,20 @@ def test_a_gaussian_costs_what_googles_accountant_says(multiplier: Decimal, delt
 
 @given(st.decimals("0.1", 1_000, places=6), small_deltas, st.decimals("1.01", 100, places=2))
 def test_a_gaussians_price_falls_with_its_noise(multiplier: Decimal, delta: Decimal, factor: Decimal) -> None:
+    """More noise at the same sensitivity and delta never costs more."""
     less, more = GaussianEvent(multiplier, ONE), GaussianEvent(multiplier * factor, ONE)
     assert price(more, delta).epsilon <= price(less, delta).epsilon
 
 
 @given(st.decimals("0.5", 100, places=3), st.decimals("0.1", 100, places=3), small_deltas)
 def test_the_unit_of_a_statistic_does_not_change_its_price(sigma: Decimal, unit: Decimal, delta: Decimal) -> None:
+    """Scaling sigma and sensitivity alike leaves the price the same to the last digit."""
     assert price(GaussianEvent(sigma * unit, unit), delta) == price(GaussianEvent(sigma, ONE), delta)
 
 
 @pytest.mark.parametrize("delta", ["0", "1", "-0.1", "2", "NaN", "sNaN", "Infinity", "1e-31", "1e-999999"])
 def test_a_gaussian_without_a_proper_delta_has_no_price(delta: str) -> None:
+    """A delta that is not strictly between 0 and 1, or is too fine to be kept, is refused by name."""
     with pytest.raises(InvalidValueError, match=r"^delta: "):
         price(GaussianEvent(ONE, ONE), Decimal(delta))
 
@@ -108,6 +115,7 @@ def test_a_gaussian_far_out_of_range_is_refused(sigma: str, sensitivity: str) ->
 
 
 def test_a_price_beyond_all_sense_is_refused() -> None:
+    """Each number is valid alone, but noise this small for its sensitivity protects nobody."""
     with pytest.raises(InvalidValueError, match=r"^event: "):
         price(LaplaceEvent(Decimal("1e-9"), Decimal(1000)))
 
@@ -133,6 +141,7 @@ def test_every_fail_open_number_is_refused_in_every_event(kind: str, name: str, 
 
 @pytest.mark.parametrize("trap", [trap for trap in TRAPS if trap not in ("0", "-0")] + ["1", "1.5"])
 def test_every_fail_open_delta_of_a_claim_is_refused(trap: str) -> None:
+    """A claim's delta is below 1, and only zero is allowed of what other numbers refuse."""
     with pytest.raises(InvalidValueError, match=r"^event\.delta: "):
         event_from_wire({"kind": "claim", "epsilon": "1", "delta": trap})
 
@@ -169,8 +178,10 @@ def test_an_event_that_is_not_fully_understood_is_refused(data: dict[str, Any], 
 
 @given(events)
 def test_an_event_survives_the_wire(event: Event) -> None:
+    """Writing an event and reading it again gives an equal event, to the last digit."""
     assert event_from_wire(event_to_wire(event)) == event
 
 
 def test_whole_numbers_are_numbers_too() -> None:
+    """Integers and decimals are exact, so they are read like the text that says the same."""
     assert event_from_wire({"kind": "laplace", "scale": 2, "sensitivity": Decimal(1)}) == LaplaceEvent(Decimal(2), ONE)

@@ -113,6 +113,7 @@ async def assert_whole(store: LedgerStore, tenant: str, verdicts: Sequence[Verdi
 
 
 async def test_two_owners_of_one_tenant_never_overspend_and_lose_nothing() -> None:
+    """Racing owners admit exactly what the budget holds, and every admission is in the ledger."""
     store = SlowStore()
     async with owning(store) as one, owning(store, lanes=1) as other:
         requests = [asked("t", "0.1") for _ in range(150)]
@@ -136,6 +137,7 @@ async def test_a_refusal_is_never_out_of_date() -> None:
 
 
 async def test_a_refusal_for_a_voided_hold_is_not_out_of_date_either() -> None:
+    """Budget that another owner gave back by a void is free at once, not refused from memory."""
     store = SlowStore()
     async with owning(store) as stale, owning(store) as other:
         hold = (await stale.submit(asked("t", "10", ttl=60))).answer
@@ -146,6 +148,7 @@ async def test_a_refusal_for_a_voided_hold_is_not_out_of_date_either() -> None:
 
 
 async def test_what_one_owner_reads_is_what_another_has_written() -> None:
+    """A balance comes from the ledger, so it includes what was charged through other owners."""
     store = SlowStore()
     async with owning(store) as one, owning(store) as other:
         await one.submit(asked("t", "1"))
@@ -156,6 +159,7 @@ async def test_what_one_owner_reads_is_what_another_has_written() -> None:
 
 
 async def test_a_caller_that_hangs_up_changes_nothing_and_stops_nobody() -> None:
+    """A cancelled request is still decided and charged once, and later callers are served."""
     store = GatedStore()
     async with owning(store, lanes=1) as owner:
         store.shut()
@@ -176,6 +180,7 @@ async def test_a_caller_that_hangs_up_changes_nothing_and_stops_nobody() -> None
 
 @pytest.mark.parametrize("when", ["before", "after"])
 async def test_a_retry_after_an_unknown_outcome_is_counted_once(when: str) -> None:
+    """Whether the failed write happened or not, the same key again leaves exactly one charge."""
     store = FailingStore((when, StoreUnavailableError("the line went dead")))
     async with owning(store) as owner:
         with pytest.raises(StoreUnavailableError):
@@ -187,6 +192,7 @@ async def test_a_retry_after_an_unknown_outcome_is_counted_once(when: str) -> No
 
 
 async def test_a_conflict_while_writing_is_decided_again_without_the_callers_knowing() -> None:
+    """Lost races are repeated inside the owner until all are admitted and written once."""
     store = FailingStore(("before", ConflictError("lost a race")), ("before", ConflictError("and another")))
     async with owning(store) as owner:
         verdicts = await asyncio.gather(*(owner.submit(asked(tenant, "1")) for tenant in ("t", "u", "t")))
@@ -197,6 +203,7 @@ async def test_a_conflict_while_writing_is_decided_again_without_the_callers_kno
 
 
 async def test_a_ledger_that_never_agrees_is_overload_and_uncharged() -> None:
+    """Retries after conflicts are bounded, and the budget is usable once they cease."""
     store = FailingStore(*[("before", ConflictError("again"))] * 100)
     async with owning(store) as owner:
         with pytest.raises(OverloadedError):
@@ -207,6 +214,7 @@ async def test_a_ledger_that_never_agrees_is_overload_and_uncharged() -> None:
 
 
 async def test_a_bug_stops_one_batch_and_not_the_owner() -> None:
+    """An unexpected error reaches its callers as unavailability, and the next request is admitted."""
     store = FailingStore(("before", RuntimeError("a bug")))
     async with owning(store) as owner:
         with pytest.raises(StoreUnavailableError):
@@ -215,6 +223,7 @@ async def test_a_bug_stops_one_batch_and_not_the_owner() -> None:
 
 
 async def test_a_key_older_than_memory_is_replayed() -> None:
+    """A key that memory forgot is found in the ledger, its answer the same and nothing charged again."""
     store = SlowStore()
     async with owning(store, keys_in_memory=1) as owner:
         first = await owner.submit(asked("t", "1", key="old"))
@@ -238,6 +247,7 @@ async def test_a_key_older_than_memory_is_replayed_though_the_budget_is_exhauste
 
 
 async def test_a_refusal_leaves_its_key_free() -> None:
+    """Only charges take a key, so a refused request may be repeated once there is budget."""
     store = SlowStore()
     async with owning(store) as owner:
         assert (await owner.submit(asked("t", "11", key="k"))).outcome is Outcome.BUDGET_EXHAUSTED
@@ -246,6 +256,7 @@ async def test_a_refusal_leaves_its_key_free() -> None:
 
 
 async def test_one_key_many_times_in_one_batch_is_charged_once() -> None:
+    """Repeats that wait together are replays of the first, and another request is key reuse."""
     store = GatedStore()
     async with owning(store, lanes=1) as owner:
         store.shut()
@@ -260,6 +271,7 @@ async def test_one_key_many_times_in_one_batch_is_charged_once() -> None:
 
 
 async def test_more_than_the_queue_holds_is_refused_uncharged() -> None:
+    """Overload turns away the newcomer alone, and those already queued are charged as usual."""
     store = GatedStore()
     async with owning(store, lanes=1, queue_limit=2) as owner:
         store.shut()
@@ -275,6 +287,7 @@ async def test_more_than_the_queue_holds_is_refused_uncharged() -> None:
 
 
 async def test_those_who_wait_when_the_owner_stops_are_told() -> None:
+    """Nobody waits for ever: written or queued, each gets an error, and the ledger stays empty."""
     store = GatedStore()
     async with owning(store, lanes=1) as owner:
         store.shut()
@@ -289,6 +302,7 @@ async def test_those_who_wait_when_the_owner_stops_are_told() -> None:
 
 @pytest.mark.parametrize("owners", [1, 2])
 async def test_of_a_commit_and_a_void_at_once_one_ends_the_allocation(owners: int) -> None:
+    """One end is written, its repeats are replays, and the other kind is told that it came late."""
     store = SlowStore()
     async with owning(store) as one, owning(store) as other:
         hold = (await one.submit(asked("t", "1", ttl=60))).answer
@@ -331,12 +345,14 @@ async def test_requests_beside_a_lost_settlement_are_still_answered() -> None:
 
 
 async def test_an_allocation_that_is_not_there_is_unknown() -> None:
+    """Settling what was never allocated is an outcome of its own, not an error."""
     async with owning(MemoryLedgerStore()) as owner:
         verdict = await owner.settle("t", "nothing", EntryKind.VOIDED, "engine")
         assert verdict.outcome is Outcome.UNKNOWN_ALLOCATION
 
 
 async def test_the_default_budget_is_opened_once_however_many_come_first() -> None:
+    """First charges and a first read through two owners leave a single budget entry."""
     store = SlowStore()
     async with owning(store) as one, owning(store) as other:
         verdicts = await asyncio.gather(
@@ -347,6 +363,7 @@ async def test_the_default_budget_is_opened_once_however_many_come_first() -> No
 
 
 async def test_without_a_default_budget_a_tenant_is_unknown_until_it_has_one() -> None:
+    """A budget set through another owner is noticed although this one found none before."""
     store = SlowStore()
     async with owning(store, default_budget=None) as one, owning(store, default_budget=None) as other:
         assert (await one.submit(asked("t", "1"))).outcome is Outcome.UNKNOWN_TENANT
@@ -356,6 +373,7 @@ async def test_without_a_default_budget_a_tenant_is_unknown_until_it_has_one() -
 
 
 async def test_tenants_that_left_memory_are_read_again() -> None:
+    """With more tenants than memory holds, each still spends up to its own budget and no more."""
     store = SlowStore()
     async with owning(store, tenants_in_memory=2, keys_in_memory=2) as owner:
         for _ in range(3):

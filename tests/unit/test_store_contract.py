@@ -39,6 +39,7 @@ async def history_of(store: LedgerStore, tenant: str) -> list[Entry]:
 
 
 async def test_what_was_appended_is_read_back_in_order_to_the_last_digit(store: LedgerStore, tenant: str) -> None:
+    """Long decimals, text beyond ASCII and hashes all come back unchanged."""
     first = opened(tenant)
     event = GaussianEvent(Decimal("5.123456789012345678"), Decimal("0.1"))
     request = replace(
@@ -55,6 +56,7 @@ async def test_what_was_appended_is_read_back_in_order_to_the_last_digit(store: 
 
 
 async def test_a_tail_is_the_last_entry_and_the_entries_under_the_keys(store: LedgerStore, tenant: str) -> None:
+    """Absent keys are left out, unknown tenants have no head, and asking for none gives none."""
     first = opened(tenant)
     second = spent(first, asked(tenant, "1", key="k"))
     third = spent(second, asked(tenant, "1", key="l"))
@@ -84,6 +86,7 @@ async def test_a_position_is_taken_once(store: LedgerStore, tenant: str) -> None
 
 
 async def test_of_many_writers_at_once_one_wins(store: LedgerStore, tenant: str) -> None:
+    """Of rivals for one position all but one get a conflict, and only one entry is added."""
     first = opened(tenant)
     await store.append([first])
     rivals = [spent(first, asked(tenant, "1")) for _ in range(6)]
@@ -93,6 +96,7 @@ async def test_of_many_writers_at_once_one_wins(store: LedgerStore, tenant: str)
 
 
 async def test_writers_of_many_tenants_in_opposite_orders_do_not_lock_each_other(store: LedgerStore) -> None:
+    """One of the two is written whole and the other gets a conflict, with no deadlock."""
     entries = [opened(new_name("tenant")) for _ in range(150)]
     outcomes = await asyncio.gather(store.append(entries), store.append(entries[::-1]), return_exceptions=True)
     assert sorted(type(outcome).__name__ for outcome in outcomes) == ["ConflictError", "NoneType"]
@@ -102,6 +106,7 @@ async def test_writers_of_many_tenants_in_opposite_orders_do_not_lock_each_other
 
 @pytest.mark.parametrize("gap", [1, 5])
 async def test_a_gap_is_refused(store: LedgerStore, tenant: str, gap: int) -> None:
+    """Positions follow one another, and a tenant's first is 1, so a missing entry cannot go unnoticed."""
     first = opened(tenant)
     await store.append([first])
     late = replace(spent(first, asked(tenant, "1")), seq=2 + gap)
@@ -113,6 +118,7 @@ async def test_a_gap_is_refused(store: LedgerStore, tenant: str, gap: int) -> No
 
 
 async def test_an_entry_that_does_not_follow_the_one_before_it_is_refused(store: LedgerStore, tenant: str) -> None:
+    """The previous hash is checked against the ledger and within one append alike."""
     first = opened(tenant)
     await store.append([first])
     good = spent(first, asked(tenant, "1"))
@@ -128,6 +134,7 @@ async def test_an_entry_that_does_not_follow_the_one_before_it_is_refused(store:
 
 
 async def test_a_key_is_taken_once_within_its_tenant(store: LedgerStore, tenant: str) -> None:
+    """A second use conflicts, in one append too, while other tenants may use the same key."""
     first = opened(tenant)
     second = spent(first, asked(tenant, "1", key="k"))
     await store.append([first, second])
@@ -142,6 +149,7 @@ async def test_a_key_is_taken_once_within_its_tenant(store: LedgerStore, tenant:
 
 
 async def test_an_allocation_begins_and_ends_once(store: LedgerStore, tenant: str) -> None:
+    """A second end or beginning conflicts, even in the very append that wrote the first."""
     first = opened(tenant)
     hold = spent(first, asked(tenant, "1", ttl=60))
     void = ended(hold, hold, EntryKind.VOIDED)
@@ -160,6 +168,7 @@ async def test_an_allocation_begins_and_ends_once(store: LedgerStore, tenant: st
 
 
 async def test_all_entries_are_written_or_none_across_tenants(store: LedgerStore, tenant: str) -> None:
+    """One tenant's conflict leaves the other's ledger empty, whichever comes first."""
     other = new_name("tenant")
     await store.append([opened(other)])
     with pytest.raises(ConflictError):
@@ -171,6 +180,7 @@ async def test_all_entries_are_written_or_none_across_tenants(store: LedgerStore
 
 
 async def test_an_allocation_is_read_with_its_end(store: LedgerStore, tenant: str) -> None:
+    """Only its own two entries are returned, and nothing for other tenants or malformed ids."""
     first = opened(tenant)
     hold = spent(first, asked(tenant, "1", ttl=60))
     between = spent(hold, asked(tenant, "1"))
@@ -184,6 +194,7 @@ async def test_an_allocation_is_read_with_its_end(store: LedgerStore, tenant: st
 
 
 async def test_a_job_is_read_oldest_first_up_to_the_limit(store: LedgerStore, tenant: str) -> None:
+    """Only that tenant's entries of that job are returned, and the limit keeps the oldest."""
     history = [opened(tenant)]
     for number in range(6):
         history.append(spent(history[-1], asked(tenant, "0.1", job=f"job-{number % 2}")))
@@ -195,6 +206,7 @@ async def test_a_job_is_read_oldest_first_up_to_the_limit(store: LedgerStore, te
 
 
 async def test_a_history_is_read_in_pages(store: LedgerStore, tenant: str) -> None:
+    """Pages start after the given position, so they neither overlap nor leave anything out."""
     history = [opened(tenant)]
     for _ in range(6):
         history.append(spent(history[-1], asked(tenant, "0.1")))
@@ -206,6 +218,7 @@ async def test_a_history_is_read_in_pages(store: LedgerStore, tenant: str) -> No
 
 
 async def test_the_clock_goes_forward(store: LedgerStore) -> None:
+    """The store's time is in UTC and steps back by no more than a few milliseconds."""
     await store.tails({})
     before = store.now()
     assert before.utcoffset() == timedelta(0)
@@ -227,6 +240,7 @@ async def test_the_first_release_of_an_allocation_stays(postgres: PostgresLedger
 
 
 async def test_a_plan_is_its_tenants_alone(postgres: PostgresLedgerStore, tenant: str) -> None:
+    """Another tenant that knows a plan's id finds nothing under it."""
     plan = "00000000-0000-8000-8000-000000000002"
     await postgres.store_plan(tenant, plan, "{}")
     assert await postgres.plan(tenant, plan) == "{}"
@@ -234,11 +248,13 @@ async def test_a_plan_is_its_tenants_alone(postgres: PostgresLedgerStore, tenant
 
 
 async def test_a_database_that_is_not_there_is_unavailable() -> None:
+    """A refused connection is the store's own error, which callers know to retry."""
     with pytest.raises(StoreUnavailableError):
         await PostgresLedgerStore.open("postgresql://nobody@127.0.0.1:1/nothing")
 
 
 async def test_a_store_that_was_closed_is_unavailable(service_url: str) -> None:
+    """Reads and writes alike fail with the store's own error instead of the driver's."""
     store = await PostgresLedgerStore.open(service_url)
     await store.close()
     for call in (store.tails({"t": ()}), store.append([opened("t")]), store.history("t")):
