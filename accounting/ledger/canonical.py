@@ -1,7 +1,7 @@
 """Canonical JSON (RFC 8785) for the values that entries are made of, and the hash over it.
 
 Entries hold strings, whole numbers below 2^53, true, false, null, lists and objects with ASCII keys; never floats. For
-those, the canonical form is what msgspec writes with sorted keys (six times as fast as `json`, which counts on the
+those, the canonical form is what msgspec writes with sorted keys (seven times as fast as `json`, which counts on the
 allocation path). A test compares it with an independent implementation of the RFC.
 """
 

@@ -58,7 +58,7 @@ def create_budget_app(settings: Settings, verifier: TokenVerifier, open_store: O
             gaussian_price(GaussianEvent(Decimal(1), Decimal(1)), Decimal("1e-5"))
             owner = BudgetOwner(store, OwnerSettings(settings.limits(), settings.default_budget()))
             owner.start()
-            # Entries live long and form no cycles: scanning them again and again for garbage only adds latency.
+            # Entries live long and form no cycles, so looking through them for garbage finds nothing: do it seldom.
             gc.set_threshold(50_000, 50, 100)
             owners.append(owner)
             stores.append(store)
