@@ -5,13 +5,12 @@ of an allocation, in order of precedence:
 
 1. `KEY_REUSED`: the idempotency key was used for another request.
 2. `REPLAYED`: the same request was admitted before; the first answer again, nothing charged.
-3. `BUDGET_EXHAUSTED`: the charge does not fit what remains.
-4. `OPERATION_LIMIT`: the charge is above what a single operation may cost.
-5. `ADMITTED`.
+3. `UNPRICED`: a member filter has no price for the event that two accountants agree on.
+4. `BUDGET_EXHAUSTED`: no member filter would still hold after the charge.
+5. `OPERATION_LIMIT`: the charge is above what a single operation may cost.
+6. `ADMITTED`.
 
-The tenant chooses each request after seeing earlier answers, so admission is a privacy filter: for basic composition,
-sum of epsilons and sum of deltas against caps fixed in advance (Rogers, Roth, Ullman and Vadhan 2016; the proof is
-written out in `proofs/statements/filter.md`).
+The tenant chooses each request after seeing earlier answers, so admission is a privacy filter: `accounting.filters`.
 """
 
 import hashlib
@@ -21,13 +20,14 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 
+from accounting.conversion import PricingDisagreementError
 from accounting.events import Event
+from accounting.filters import Budget, Charge, raised
 from accounting.ledger.canonical import GENESIS_HASH
 from accounting.ledger.entry import OPENING_KINDS, Entry, EntryKind
-from accounting.values import NO_LOSS, ZERO, PrivacyLoss
+from accounting.values import InvalidValueError, PrivacyLoss
 
 TENANT_SCOPE = "tenant lifetime"
-BASIC_FILTER = "basic"
 
 
 class Outcome(StrEnum):
@@ -36,6 +36,7 @@ class Outcome(StrEnum):
     ADMITTED = "admitted"
     REPLAYED = "replayed"
     KEY_REUSED = "key_reused"
+    UNPRICED = "unpriced"
     BUDGET_EXHAUSTED = "budget_exhausted"
     OPERATION_LIMIT = "operation_limit"
     UNKNOWN_TENANT = "unknown_tenant"
@@ -43,6 +44,7 @@ class Outcome(StrEnum):
     ALLOCATION_ENDED = "allocation_ended"
     HOLD_EXPIRED = "hold_expired"
     BUDGET_LOWERED = "budget_lowered"
+    FILTERS_CHANGED = "filters_changed"
 
 
 ACCEPTED = frozenset({Outcome.ADMITTED, Outcome.REPLAYED})
@@ -73,7 +75,8 @@ class Allocate:
         tenant_id: Whose budget.
         job_id: The caller's job; many allocations may share it.
         event: What will be done to the data.
-        charge: What the event costs, from `accounting.charges.price`.
+        loss: What the event costs as an (epsilon, delta), from `accounting.plans.price`. What the members of the
+            tenant's budget count for it follows from the event.
         key: Idempotency key.
         request_hash: SHA-256 of the canonical request, hex.
         source_engine: The engine that asks.
@@ -86,7 +89,7 @@ class Allocate:
     tenant_id: str
     job_id: str
     event: Event
-    charge: PrivacyLoss
+    loss: PrivacyLoss
     key: str
     request_hash: str
     source_engine: str | None
@@ -97,11 +100,21 @@ class Allocate:
 
 @dataclass(frozen=True, slots=True)
 class SetBudget:
-    """A request to create a tenant's budget or raise it."""
+    """A request to create a tenant's budget or raise it.
+
+    Attributes:
+        tenant_id: Whose.
+        budget: The budget to create if there is none; if there is one, it is raised to this one's promise.
+        actor: The token's subject.
+        delta_stated: Whether the promised delta is wished for; otherwise a budget that exists keeps its own.
+        filters_stated: Whether the member filters are wished for; otherwise a budget that exists keeps its own.
+    """
 
     tenant_id: str
-    budget: PrivacyLoss
+    budget: Budget
     actor: str
+    delta_stated: bool = True
+    filters_stated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,14 +147,18 @@ class Verdict:
         outcome: From the closed set.
         entries: What must be durable before the answer leaves; empty if nothing changes.
         answer: The entry that the answer is about: the new one, or for a replay the first one.
-        remaining: For refusals for want of budget: what is left.
+        head: For refusals for want of budget: the entry that the request was decided on.
+        charge: For the same: what the budget's members would have counted.
+        reason: For `UNPRICED`: why.
         limit: For refusals by `OPERATION_LIMIT`: the largest epsilon allowed.
     """
 
     outcome: Outcome
     entries: tuple[Entry, ...] = ()
     answer: Entry | None = None
-    remaining: PrivacyLoss | None = None
+    head: Entry | None = None
+    charge: Charge | None = None
+    reason: str = ""
     limit: Decimal | None = None
 
 
@@ -159,12 +176,16 @@ def decide_allocation(head: Entry, earlier: Entry | None, request: Allocate, lim
         if earlier.request_hash != request.request_hash:
             return Verdict(Outcome.KEY_REUSED, answer=earlier)
         return Verdict(Outcome.REPLAYED, answer=earlier)
-    spent = head.spent.plus(request.charge)
-    if not spent.within(head.budget):
-        return Verdict(Outcome.BUDGET_EXHAUSTED, remaining=head.remaining())
+    try:
+        charge = head.budget.charge(request.event, request.loss)
+    except (InvalidValueError, PricingDisagreementError) as error:
+        return Verdict(Outcome.UNPRICED, head=head, reason=str(error))
+    spent = head.spent.plus(charge)
+    if not head.budget.admits(spent):
+        return Verdict(Outcome.BUDGET_EXHAUSTED, head=head, charge=charge)
     limit = limits.for_engine(request.source_engine)
-    if request.charge.epsilon > limit:
-        return Verdict(Outcome.OPERATION_LIMIT, remaining=head.remaining(), limit=limit)
+    if request.loss.epsilon > limit:
+        return Verdict(Outcome.OPERATION_LIMIT, head=head, charge=charge, limit=limit)
     details = dict(request.details)
     if request.ttl_seconds is not None:
         details["ttl_seconds"] = request.ttl_seconds
@@ -178,7 +199,7 @@ def decide_allocation(head: Entry, earlier: Entry | None, request: Allocate, lim
         operations=head.operations + 1,
         period_start=head.period_start,
         prev_hash=head.hash,
-        charge=request.charge,
+        charge=charge,
         event=request.event,
         allocation_id=allocation_id_of(request.tenant_id, request.key),
         job_id=request.job_id,
@@ -202,7 +223,10 @@ def allocation_id_of(tenant_id: str, key: str) -> str:
 
 
 def decide_budget(head: Entry | None, request: SetBudget, now: datetime) -> Verdict:
-    """Decides a request to create or raise a budget. The same budget again changes nothing; a lower one is refused."""
+    """Decides a request to create or raise a budget. The same budget again changes nothing; a lower one is refused.
+
+    A budget keeps the member filters that it was created with: a new one could not know what the history costs it.
+    """
     if head is None:
         entry = Entry(
             tenant_id=request.tenant_id,
@@ -210,23 +234,28 @@ def decide_budget(head: Entry | None, request: SetBudget, now: datetime) -> Verd
             kind=EntryKind.BUDGET_SET,
             at=now,
             budget=request.budget,
-            spent=NO_LOSS,
+            spent=request.budget.nothing(),
             operations=0,
             period_start=now,
             prev_hash=GENESIS_HASH,
             actor=request.actor,
         )
         return Verdict(Outcome.ADMITTED, (entry,), entry)
-    if request.budget == head.budget:
-        return Verdict(Outcome.REPLAYED, answer=head)
-    if not head.budget.within(request.budget):
+    wished = request.budget
+    delta = wished.promise.delta if request.delta_stated else head.budget.promise.delta
+    budget = raised(head.budget, PrivacyLoss(wished.promise.epsilon, delta))
+    if budget != head.budget and not budget.covers(head.budget):
         return Verdict(Outcome.BUDGET_LOWERED, answer=head)
+    if request.filters_stated and wished.members != budget.members:
+        return Verdict(Outcome.FILTERS_CHANGED, answer=head)
+    if budget == head.budget:
+        return Verdict(Outcome.REPLAYED, answer=head)
     entry = Entry(
         tenant_id=head.tenant_id,
         seq=head.seq + 1,
         kind=EntryKind.BUDGET_SET,
         at=now,
-        budget=request.budget,
+        budget=budget,
         spent=head.spent,
         operations=head.operations,
         period_start=head.period_start,
@@ -263,18 +292,13 @@ def decide_settlement(head: Entry, request: Settle, now: datetime) -> Verdict:
         operations=head.operations - 1 if voiding else head.operations,
         period_start=head.period_start,
         prev_hash=head.hash,
-        charge=opening.charge if voiding else NO_LOSS,
+        charge=opening.charge if voiding else head.budget.nothing(),
         allocation_id=opening.allocation_id,
         job_id=opening.job_id,
         source_engine=opening.source_engine,
         actor=request.actor,
     )
     return Verdict(Outcome.ADMITTED, (entry,), entry)
-
-
-def largest_claim(head: Entry) -> Decimal:
-    """The largest epsilon that a plain claim with delta 0 could still have; 0 if none fits."""
-    return max(head.remaining().epsilon, ZERO)
 
 
 def _expired(opening: Entry, now: datetime) -> bool:

@@ -50,6 +50,6 @@ class Settings(BaseSettings):
         """The per-operation limits."""
         return Limits(self.max_operation_epsilon, {"healthcare": self.healthcare_max_epsilon})
 
-    def default_budget(self) -> PrivacyLoss | None:
+    def default_budget(self) -> Budget | None:
         """What a tenant without a budget is given at its first request, if anything."""
-        return PrivacyLoss(self.default_epsilon, self.default_delta) if self.open_default_budget else None
+        return budget_for_claims(self.default_epsilon, self.default_delta) if self.open_default_budget else None

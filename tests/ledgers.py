@@ -15,6 +15,7 @@ from accounting.admission import (
     decide_settlement,
 )
 from accounting.events import ClaimEvent
+from accounting.filters import basic_budget
 from accounting.ledger.canonical import sha256
 from accounting.ledger.entry import Entry, EntryKind
 from accounting.values import PrivacyLoss
@@ -46,7 +47,7 @@ def asked(
         tenant_id=tenant,
         job_id=job,
         event=event,
-        charge=PrivacyLoss(event.epsilon, event.delta),
+        loss=PrivacyLoss(event.epsilon, event.delta),
         key=key or new_name("key"),
         request_hash=sha256(f"{event.epsilon} {event.delta} {job} {ttl}").hex(),
         source_engine=engine,
@@ -57,8 +58,8 @@ def asked(
 
 
 def opened(tenant: str, epsilon: str = "10", delta: str = "0.00001", now: datetime = NOW) -> Entry:
-    """The first entry of a tenant with that budget."""
-    (entry,) = decide_budget(None, SetBudget(tenant, loss(epsilon, delta), "admin"), now).entries
+    """The first entry of a tenant with that budget, under basic composition alone."""
+    (entry,) = decide_budget(None, SetBudget(tenant, basic_budget(loss(epsilon, delta)), "admin"), now).entries
     return entry
 
 
@@ -81,7 +82,7 @@ def assert_chained(history: Sequence[Entry]) -> None:
     for before, after in pairwise(history):
         assert after.seq == before.seq + 1
         assert after.prev_hash == before.hash
-        assert after.spent.within(after.budget)
+        assert after.budget.admits(after.spent)
         if after.kind in (EntryKind.CONSUMED, EntryKind.HELD):
             assert after.charge is not None
             assert after.spent == before.spent.plus(after.charge)

@@ -8,18 +8,22 @@ operations opens as fast as one with ten, and an auditor checks each step agains
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import StrEnum
 from functools import cached_property, lru_cache
 from typing import Any
 
+from accounting.charges import Cost
 from accounting.events import Event, event_from_wire, event_to_wire
+from accounting.filters import Budget, Charge, FilterKind, Member
 from accounting.ledger.canonical import canonical_json, sha256
 from accounting.values import PrivacyLoss, decimal_text
 
-ENTRY_VERSION = 1
+ENTRY_VERSION = 2
+READABLE_VERSIONS = frozenset({1, 2})
+"""Version 1 knew basic composition alone and had no promise beside its cap; all else is as it was."""
 
 
 class EntryKind(StrEnum):
@@ -50,8 +54,8 @@ class Entry:
         seq: Position, 1 for the first.
         kind: What happened.
         at: Database time, as the owner last knew it, in UTC.
-        budget: The caps in force after this entry.
-        spent: Sum of all charges (holds included, voids taken out) after this entry.
+        budget: The promise and the caps of its member filters in force after this entry.
+        spent: Sum of all charges (holds included, voids taken out) after this entry, member by member.
         operations: Number of allocations after this entry, voided ones not counted.
         period_start: When the budget was first created.
         charge: What this entry added to `spent`; for a void, what it took out. None where nothing moved.
@@ -70,12 +74,12 @@ class Entry:
     seq: int
     kind: EntryKind
     at: datetime
-    budget: PrivacyLoss
-    spent: PrivacyLoss
+    budget: Budget
+    spent: Charge
     operations: int
     period_start: datetime
     prev_hash: bytes
-    charge: PrivacyLoss | None = None
+    charge: Charge | None = None
     event: Event | None = None
     allocation_id: str | None = None
     job_id: str | None = None
@@ -95,22 +99,18 @@ class Entry:
         """SHA-256 of `body`: 32 bytes."""
         return sha256(self.body)
 
-    def remaining(self) -> PrivacyLoss:
-        """What the budget still holds after this entry; never negative while admission is sound."""
-        return self.budget.minus(self.spent)
-
 
 def entry_to_wire(entry: Entry) -> dict[str, Any]:
-    """The entry as JSON-ready data. Decimals are strings; losses stand under the member filter that they count for."""
+    """The entry as JSON-ready data. Decimals are strings; what is counted stands under the member that counts it."""
     return {
         "v": ENTRY_VERSION,
         "tenant_id": entry.tenant_id,
         "seq": entry.seq,
         "kind": entry.kind.value,
         "at": timestamp_text(entry.at),
-        "budget": {"basic": loss_texts(entry.budget)},
-        "spent": {"basic": loss_to_wire(entry.spent)},
-        "charge": None if entry.charge is None else {"basic": loss_texts(entry.charge)},
+        "budget": budget_to_wire(entry.budget),
+        "spent": _charge_to_wire(entry.spent, entry.budget),
+        "charge": None if entry.charge is None else _charge_texts(entry.charge, entry.budget),
         "event": None if entry.event is None else event_to_wire(entry.event),
         "operations": entry.operations,
         "period_start": timestamp_text(entry.period_start),
@@ -128,16 +128,17 @@ def entry_to_wire(entry: Entry) -> dict[str, Any]:
 def entry_from_body(body: str) -> Entry:
     """The entry that a stored body describes; the inverse of `Entry.body`."""
     data = json.loads(body)
-    if data["v"] != ENTRY_VERSION:
+    if data["v"] not in READABLE_VERSIONS:
         raise ValueError(f"entry version {data['v']} is not known to this release")
+    budget = _budget_from_wire(data["budget"])
     return Entry(
         tenant_id=data["tenant_id"],
         seq=data["seq"],
         kind=EntryKind(data["kind"]),
         at=datetime.fromisoformat(data["at"]),
-        budget=_loss_from_wire(data["budget"]["basic"]),
-        spent=_loss_from_wire(data["spent"]["basic"]),
-        charge=None if data["charge"] is None else _loss_from_wire(data["charge"]["basic"]),
+        budget=budget,
+        spent=_charge_from_wire(data["spent"], budget),
+        charge=None if data["charge"] is None else _charge_from_wire(data["charge"], budget),
         event=None if data["event"] is None else event_from_wire(data["event"]),
         operations=data["operations"],
         period_start=datetime.fromisoformat(data["period_start"]),
@@ -153,14 +154,61 @@ def entry_from_body(body: str) -> Entry:
 
 
 @lru_cache(maxsize=4096)
-def loss_texts(loss: PrivacyLoss) -> dict[str, str]:
-    """`loss_to_wire`, remembered: caps and charges repeat from entry to entry. Not to be changed by the caller."""
-    return loss_to_wire(loss)
+def budget_to_wire(budget: Budget) -> dict[str, Any]:
+    """The promise, and each member's cap under its name. Not to be changed by the caller: budgets repeat."""
+    return {"promise": loss_to_wire(budget.promise)} | {
+        member.kind.value: _member_to_wire(member) for member in budget.members
+    }
+
+
+def _member_to_wire(member: Member) -> dict[str, Any]:
+    wire: dict[str, Any] = cost_to_wire(member.cap, member)
+    if member.conversion_delta:
+        wire["conversion_delta"] = decimal_text(member.conversion_delta)
+    if member.order is not None:
+        wire["order"] = member.order
+    return wire
+
+
+def cost_to_wire(cost: Cost, member: Member) -> dict[str, str]:
+    """What a member counts: the amount under its currency's name, and the delta."""
+    return {member.currency.value: decimal_text(cost.amount), "delta": decimal_text(cost.delta)}
 
 
 def loss_to_wire(loss: PrivacyLoss) -> dict[str, str]:
     """Epsilon and delta as decimal strings."""
     return {"epsilon": decimal_text(loss.epsilon), "delta": decimal_text(loss.delta)}
+
+
+@lru_cache(maxsize=4096)
+def _charge_texts(charge: Charge, budget: Budget) -> dict[str, Any]:
+    """`_charge_to_wire`, remembered: charges repeat from entry to entry."""
+    return _charge_to_wire(charge, budget)
+
+
+def _charge_to_wire(charge: Charge, budget: Budget) -> dict[str, Any]:
+    return {
+        member.kind.value: cost_to_wire(cost, member) for member, cost in zip(budget.members, charge.costs, strict=True)
+    }
+
+
+def _budget_from_wire(data: Mapping[str, Any]) -> Budget:
+    members = tuple(_member_from_wire(kind, data[kind]) for kind in FilterKind if kind in data)
+    # Version 1 had basic alone, whose cap was the promise.
+    return Budget(_loss_from_wire(data.get("promise", data["basic"])), members)
+
+
+def _member_from_wire(kind: FilterKind, data: Mapping[str, Any]) -> Member:
+    member = Member(kind, Cost(Decimal(0)), Decimal(data.get("conversion_delta", 0)), data.get("order"))
+    return replace(member, cap=_cost_from_wire(data, member))
+
+
+def _cost_from_wire(data: Mapping[str, Any], member: Member) -> Cost:
+    return Cost(Decimal(data[member.currency]), Decimal(data["delta"]))
+
+
+def _charge_from_wire(data: Mapping[str, Any], budget: Budget) -> Charge:
+    return Charge(tuple(_cost_from_wire(data[member.kind], member) for member in budget.members))
 
 
 def _loss_from_wire(data: Mapping[str, str]) -> PrivacyLoss:

@@ -33,9 +33,9 @@ from accounting.admission import (
     decide_budget,
     decide_settlement,
 )
+from accounting.filters import Budget
 from accounting.ledger.entry import OPENING_KINDS, Entry, EntryKind
 from accounting.ledger.store import ConflictError, LedgerStore, StoreUnavailableError
-from accounting.values import PrivacyLoss
 
 log = structlog.get_logger()
 
@@ -66,7 +66,7 @@ class OwnerSettings:
     """
 
     limits: Limits
-    default_budget: PrivacyLoss | None
+    default_budget: Budget | None
     queue_limit: int = 5_000
     batch_limit: int = 512
     lanes: int = 2
