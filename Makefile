@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PORT ?= 8000
 
-.PHONY: run test lint typecheck format bench clean
+.PHONY: run test lint typecheck format bench bench-accounting clean
 
 run: $(VENV)/.service
 	@$(BIN)/python -m serve_app.quickstart.run --port $(PORT)
@@ -26,6 +26,9 @@ format: $(VENV)/.dev
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.allocate $(BENCH_ARGS)
+
+bench-accounting: $(VENV)/.dev
+	$(BIN)/python -m benchmarks.accounting $(BENCH_ARGS)
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -243,8 +243,11 @@ def decide_budget(head: Entry | None, request: SetBudget, now: datetime) -> Verd
         return Verdict(Outcome.ADMITTED, (entry,), entry)
     wished = request.budget
     delta = wished.promise.delta if request.delta_stated else head.budget.promise.delta
-    budget = raised(head.budget, PrivacyLoss(wished.promise.epsilon, delta))
-    if budget != head.budget and not budget.covers(head.budget):
+    promise = PrivacyLoss(wished.promise.epsilon, delta)
+    if not head.budget.promise.within(promise):
+        return Verdict(Outcome.BUDGET_LOWERED, answer=head)
+    budget = raised(head.budget, promise)
+    if not budget.covers(head.budget):
         return Verdict(Outcome.BUDGET_LOWERED, answer=head)
     if request.filters_stated and wished.members != budget.members:
         return Verdict(Outcome.FILTERS_CHANGED, answer=head)

@@ -50,19 +50,18 @@ from accounting.pure import pure_epsilon
 from accounting.renyi import divergence, rho_of
 from accounting.values import (
     EXACT,
-    MAX_EPSILON,
     ZERO,
     InvalidValueError,
     PrivacyLoss,
     checked_delta,
-    decimal_text,
     round_up,
 )
 
 __all__ = ["Cost", "Currency", "PricingDisagreementError", "cost", "own_cost", "price"]
 
 SMALLEST_RHO, LARGEST_RHO = Fraction(1, 10**14), Fraction(10**5)
-"""Gaussians outside are refused: the first kind costs nothing anyone could measure, the second promises nothing."""
+"""Gaussians outside are refused: the first kind costs nothing anyone could measure, the second promises nothing (at
+the smallest delta an epsilon of 105 000)."""
 
 
 class Currency(StrEnum):
@@ -117,13 +116,14 @@ def price(event: Event, delta: Decimal = ZERO) -> PrivacyLoss:
         InvalidValueError: If delta does not fit the event, or the price is out of range.
         PricingDisagreementError: If two accountants disagree.
     """
+    checked_delta(delta)
     match event:
         case ClaimEvent():
             if delta != 0:
                 raise InvalidValueError("delta", "must be 0 here: a claim states its delta inside the event")
             return PrivacyLoss(event.epsilon, event.delta)
         case GaussianEvent() | DiscreteGaussianEvent() | ZCdpEvent():
-            return PrivacyLoss(_bounded(_concentrated_epsilon(event, delta)), delta)
+            return PrivacyLoss(_concentrated_epsilon(event, delta), delta)
         case (
             LaplaceEvent()
             | DiscreteLaplaceEvent()
@@ -142,7 +142,6 @@ def price(event: Event, delta: Decimal = ZERO) -> PrivacyLoss:
 @lru_cache(maxsize=4096)
 def _concentrated_epsilon(event: GaussianEvent | DiscreteGaussianEvent | ZCdpEvent, delta: Decimal) -> Decimal:
     """The epsilon at delta: exactly for exactly Gaussian noise, by the best Renyi order for what is proven in rho."""
-    checked_delta(delta)
     if delta == 0:
         raise InvalidValueError("delta", f"must be greater than 0: a {event.kind} event has no pure epsilon")
     rho = rho_of(event)
@@ -260,9 +259,3 @@ def _across(costs: Sequence[Cost | None], adjacency: Adjacency | None) -> Cost |
     amounts = sorted((part.amount for part in known), reverse=True)[:counted]
     deltas = sorted((part.delta for part in known), reverse=True)[:counted]
     return _sum([Cost(amount, delta) for amount, delta in zip(amounts, deltas, strict=True)])
-
-
-def _bounded(epsilon: Decimal) -> Decimal:
-    if epsilon > MAX_EPSILON:
-        raise InvalidValueError("event", f"costs an epsilon of {decimal_text(epsilon)}, more than {MAX_EPSILON}")
-    return epsilon

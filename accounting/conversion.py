@@ -35,6 +35,9 @@ _SLACK = Decimal("1e-40")
 """More than the rounding of every step of a conversion together."""
 _DIGITS = 60
 """Digits of the exact Gaussian formula, which loses some of them where both terms are close."""
+_FARTHEST, _NEGLIGIBLE, _LEAST_LOGARITHM = 60, Fraction(1, 10**700), Decimal(-1600)
+"""Beyond so many standard deviations the exact Gaussian formula is below this, which then stands for it; no delta has a
+smaller logarithm: it would leave the decimals, and as a fraction might have more digits than memory holds."""
 
 
 class PricingDisagreementError(RuntimeError):
@@ -71,12 +74,12 @@ def renyi_cap(epsilon: Decimal, order: Decimal, delta: Decimal) -> Decimal:
 
 
 def renyi_to_delta(renyi: Fraction | Decimal, order: Decimal, epsilon: Decimal) -> Decimal:
-    """The delta, at most 1, that a Renyi divergence guarantees at epsilon, by the formula in the module's docstring."""
+    """The delta that a Renyi divergence guarantees at epsilon, by the module's formula; from 1e-695 up to 1."""
     less_one = _WIDE.subtract(order, Decimal(1))
     exponent = _WIDE.multiply(less_one, _WIDE.subtract(_decimal(renyi), epsilon))
     gain = _WIDE.multiply(less_one, _WIDE.ln(_WIDE.divide(less_one, order)))
     logarithm = _WIDE.add(_WIDE.subtract(_WIDE.add(exponent, gain), _WIDE.ln(order)), _SLACK)
-    return Decimal(1) if logarithm >= 0 else _WIDE.exp(logarithm)
+    return Decimal(1) if logarithm >= 0 else _WIDE.exp(max(logarithm, _LEAST_LOGARITHM))
 
 
 def _conversion_term(order: Decimal, delta: Decimal) -> Decimal:
@@ -139,7 +142,7 @@ def rho_to_delta(rho: Fraction, epsilon: Decimal) -> Decimal:
 
 
 def gaussian_delta(mu: Fraction, epsilon: Fraction | Decimal) -> Fraction:
-    """The exact delta of mu-Gaussian DP at epsilon, to about 50 digits, and never below 0.
+    """The exact delta of mu-Gaussian DP at epsilon, to about 50 digits; 1e-700 beyond 60 deviations.
 
     Args:
         mu: Greater than 0: sensitivity over standard deviation.
@@ -150,6 +153,8 @@ def gaussian_delta(mu: Fraction, epsilon: Fraction | Decimal) -> Fraction:
     # Both terms may agree in their leading digits: for small mu in about as many as 1/mu has.
     with mpmath.workdps(_DIGITS + 2 * max(0, -math.floor(math.log10(mu)))):
         mean, level = _mpf(mu), _mpf(Fraction(epsilon))
+        if level / mean - mean / 2 > _FARTHEST:
+            return _NEGLIGIBLE
         near = mpmath.ncdf(mean / 2 - level / mean)
         far = mpmath.exp(level) * mpmath.ncdf(-mean / 2 - level / mean)
         return max(_fraction(near - far), Fraction(0))
@@ -187,7 +192,7 @@ def mu_to_epsilon(mu: Fraction, delta: Decimal) -> Decimal:
 
 
 def mu_squared_cap(epsilon: Decimal, delta: Decimal) -> Decimal:
-    """The largest squared mu whose Gaussian DP keeps (epsilon, delta), rounded down to `COST_PLACES`.
+    """The largest squared mu whose Gaussian DP keeps (epsilon, delta), rounded down to `COST_PLACES`, so maybe to 0.
 
     Raises:
         PricingDisagreementError: If dp-accounting's figure does not hold in the exact formula.
@@ -200,7 +205,7 @@ def mu_squared_cap(epsilon: Decimal, delta: Decimal) -> Decimal:
     for widening in (0, 1, 4, 16, 64):
         wider = Fraction(sigma) * (1 + widening * Fraction(1, 10**12)) + widening * Fraction(1, 10**12)
         cap = round_down(1 / wider**2, COST_PLACES)
-        if cap > 0 and gaussian_delta(_root_above(cap), epsilon) <= delta:
+        if cap == 0 or gaussian_delta(_root_above(cap), epsilon) <= delta:
             return cap
     raise PricingDisagreementError(f"no Gaussian near sigma {sigma} keeps ({epsilon}, {delta})")
 

@@ -391,6 +391,11 @@ class ParallelEvent(_Event):
         names = [name for name, _ in self.parts]
         for name in names:
             _check_name(name, "parts")
+        for _, event in self.parts:
+            if any(isinstance(leaf, FixedSizeGaussianEvent) for leaf, _ in leaves(event)):
+                raise InvalidValueError(
+                    "parts", "may not sample a fixed size: a unit that moves changes two populations"
+                )
         if len(set(names)) < len(names):
             raise InvalidValueError("parts", "must name every partition once: events on one partition are composed")
         _check_whole(self)

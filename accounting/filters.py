@@ -21,7 +21,7 @@ Time and memory of an admission do not depend on the history: a charge is added,
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from decimal import Context, Decimal
+from decimal import Decimal
 from enum import StrEnum
 from fractions import Fraction
 from functools import lru_cache
@@ -30,6 +30,7 @@ from accounting.charges import Cost, Currency, cost, own_cost
 from accounting.conversion import (
     COST_PLACES,
     LARGEST_ORDER,
+    PricingDisagreementError,
     best_order_for_cap,
     checked_order,
     mu_squared_cap,
@@ -48,9 +49,8 @@ from accounting.values import (
     checked_epsilon,
     decimal_text,
     round_down,
+    round_up,
 )
-
-_FLOOR = Context(prec=40, rounding="ROUND_FLOOR")
 
 
 class FilterKind(StrEnum):
@@ -202,7 +202,7 @@ def budget(promise: PrivacyLoss, shares: Sequence[Share]) -> Budget:
             more than the promised delta, or a member could never admit anything.
     """
     checked_epsilon(promise.epsilon)
-    _checked_share_delta(promise.delta, "delta")
+    checked_delta(promise.delta)
     if not shares or shares[0].kind is not FilterKind.BASIC:
         raise InvalidValueError("filters", "must begin with basic, which every answer is told in")
     if len({share.kind for share in shares}) < len(shares):
@@ -253,6 +253,7 @@ def raised(current: Budget, promise: PrivacyLoss) -> Budget:
     Raises:
         InvalidValueError: If the promise is out of range.
     """
+    checked_delta(promise.delta)
     if current.promise.delta == 0:
         return basic_budget(promise)
     factor = Fraction(promise.delta) / Fraction(current.promise.delta)
@@ -290,8 +291,8 @@ def best_order(epsilon: Decimal, conversion_delta: Decimal) -> int | None:
 
 def _member(epsilon: Decimal, share: Share) -> Member:
     kind = share.kind
-    _checked_share_delta(share.delta, f"filters.{kind}.delta")
-    _checked_share_delta(share.conversion_delta, f"filters.{kind}.conversion_delta")
+    checked_delta(share.delta, f"filters.{kind}.delta")
+    checked_delta(share.conversion_delta, f"filters.{kind}.conversion_delta")
     if share.order is not None:
         if kind is not FilterKind.RENYI:
             raise InvalidValueError(f"filters.{kind}.order", "belongs to the renyi filter alone")
@@ -320,12 +321,6 @@ def _cap(kind: FilterKind, epsilon: Decimal, delta: Decimal, order: int | None) 
         return round_down(Fraction(renyi_cap(epsilon, best, delta)) / Fraction(best), COST_PLACES)
     assert order is not None
     return renyi_cap(epsilon, Decimal(order), delta)
-
-
-def _checked_share_delta(value: Decimal, field: str) -> None:
-    # One place more than an input: a standard share is a tenth of one.
-    if not value.is_finite() or not 0 <= value < 1 or value != round_down(Fraction(value), MAX_PLACES):
-        raise InvalidValueError(field, f"must be at least 0, less than 1, with at most {MAX_PLACES} decimal places")
 
 
 @dataclass(frozen=True, slots=True)
@@ -408,7 +403,8 @@ def _largest_under(member: Member, room: Decimal, known: Decimal) -> Decimal:
 
 
 def _costs_at_most(member: Member, epsilon: Decimal, room: Decimal) -> bool:
-    claimed = own_cost(ClaimEvent(epsilon, ZERO), member.currency, member.order)
+    # What remains of a budget may have more digits than a claim may have.
+    claimed = own_cost(ClaimEvent(round_up(Fraction(epsilon)), ZERO), member.currency, member.order)
     return claimed is not None and claimed.amount <= room
 
 
@@ -441,7 +437,7 @@ def largest_epsilon(
         try:
             event, loss = family(epsilon)
             return held.admits(spent.plus(held.charge(event, loss)))
-        except InvalidValueError:
+        except (InvalidValueError, PricingDisagreementError):
             return False
 
     # No useful mechanism of the standard families has an epsilon of four times what the whole budget promises.

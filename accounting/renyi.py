@@ -14,8 +14,8 @@ divergences keep their digits, and is widened by more than the rounding of its d
 | fixed-size-sampled Gaussian | Wang, Balle and Kasiviswanathan 2019, Theorem 27 | dp-accounting and a second path |
 
 Two accountants price the last two. At whole orders the second path sums the same finite series with positive terms
-only; it must agree with dp-accounting, and the larger figure counts. Elsewhere the second path is an integral, which
-may be tighter than dp-accounting's series, but never larger.
+only (its moments as integrals); it must agree with dp-accounting, and the larger figure counts. Elsewhere the second
+path is an integral, which may be tighter than dp-accounting's series, but never larger.
 """
 
 import math
@@ -59,6 +59,7 @@ the trapezoid rule is then exact to all digits of a double."""
 
 
 _Sampled = PoissonGaussianEvent | FixedSizeGaussianEvent
+_Numbers = np.ndarray[tuple[int], np.dtype[np.float64]]
 
 
 def rho_of(event: Event) -> Fraction | None:
@@ -293,37 +294,38 @@ def _fixed_size_terms(sigma: float, rate: float, order: int) -> list[float]:
 
 @lru_cache(maxsize=65_536)
 def _log_moment(sigma: float, power: int) -> float:
-    """The logarithm of E[(ratio - 1)^power] for two Gaussians one sensitivity apart; power even.
-
-    The alternating sum of binomial(power, k) (-1)^(power - k) exp(k (k - 1) / 2 sigma^2) loses all digits of a double,
-    so it is summed with as many as it needs.
-    """
-    import mpmath
-
-    with mpmath.workdps(60 + 8 * power + 3 * math.ceil(power * max(0.0, math.log10(sigma)))):
-        exponent = 1 / (2 * mpmath.mpf(sigma) ** 2)
-        total = mpmath.fsum(
-            (-1) ** (power - k) * mpmath.binomial(power, k) * mpmath.exp(k * (k - 1) * exponent)
-            for k in range(power + 1)
-        )
-        return float(mpmath.log(total))
+    """The logarithm of E[(ratio - 1)^power] for two Gaussians one sensitivity apart; power even, so nothing cancels."""
+    # For much noise the integrand is like x^power times the Gaussian, which peaks at sqrt(power) sigmas on both sides.
+    beyond = (_SPAN + math.sqrt(power)) * sigma
+    nodes, log_weight = _nodes(sigma, -beyond, power + beyond)
+    exponent = (2 * nodes - 1) / (2 * sigma**2)
+    with np.errstate(divide="ignore"):
+        # ln |exp(x) - 1|, for x of any size; minus infinity where the ratio is 1.
+        log_distance = np.maximum(exponent, 0) + np.log(-np.expm1(-np.abs(exponent)))
+    return _log_sum(log_weight + power * log_distance)
 
 
 def _poisson_integral(sigma: float, rate: float, order: float) -> float:
     """The divergence by the trapezoid rule over the noise: E[ratio^order - 1 - order (ratio - 1)], nowhere negative."""
-    nodes = np.arange(-_SPAN * sigma, order + _SPAN * sigma, sigma / _NODES_PER_SIGMA)
-    log_weight = -(nodes**2) / (2 * sigma**2) - math.log(_NODES_PER_SIGMA * math.sqrt(2 * math.pi))
+    nodes, log_weight = _nodes(sigma, -_SPAN * sigma, order + _SPAN * sigma)
     # The logarithm of 1 - rate + rate exp((2x - 1) / 2 sigma^2).
     log_ratio = np.logaddexp(math.log1p(-rate), math.log(rate) + (2 * nodes - 1) / (2 * sigma**2))
-    peak = float(np.max(log_weight + order * np.maximum(log_ratio, 0)))
-    if peak > 600:
-        # Beyond the doubles the terms less the power are nothing beside it.
-        total = peak + math.log(float(np.sum(np.exp(log_weight + order * log_ratio - peak))))
-        return total / (order - 1)
+    if order * float(np.max(log_ratio)) > 600:
+        # The powers are about to leave the doubles, and what is taken from them is nothing beside them.
+        return max(_log_sum(log_weight + order * log_ratio), 0.0) / (order - 1)
     excess = np.expm1(order * log_ratio) - order * np.expm1(log_ratio)
-    with np.errstate(over="ignore", invalid="ignore"):
-        summed = float(np.sum(np.exp(log_weight) * np.maximum(excess, 0)))
-    return math.log1p(summed) / (order - 1)
+    return math.log1p(float(np.sum(np.exp(log_weight) * np.maximum(excess, 0)))) / (order - 1)
+
+
+def _nodes(sigma: float, start: float, end: float) -> tuple[_Numbers, _Numbers]:
+    """Values of the noise from start to end, and the logarithms of their weights under Gaussian noise around 0."""
+    nodes = np.arange(start, end, sigma / _NODES_PER_SIGMA)
+    return nodes, -(nodes**2) / (2 * sigma**2) - math.log(_NODES_PER_SIGMA * math.sqrt(2 * math.pi))
+
+
+def _log_sum(logarithms: _Numbers) -> float:
+    peak = float(np.max(logarithms))
+    return peak + math.log(float(np.sum(np.exp(logarithms - peak))))
 
 
 def _log_binomial(n: int, k: int) -> float:

@@ -20,7 +20,7 @@ class Machine:
         cpu: The processor's model.
         date: The day of the run, as YYYY-MM-DD in UTC.
         python: The version of Python.
-        postgres: The version of Postgres that both services wrote to.
+        postgres: The version of Postgres that both services wrote to; None where there was none.
     """
 
     cores: int
@@ -28,14 +28,12 @@ class Machine:
     cpu: str
     date: str
     python: str
-    postgres: str
+    postgres: str | None
 
     def line(self) -> str:
         """Return the machine as one line of text."""
-        return (
-            f"{self.cores} cores, {self.memory_bytes / 2**30:.0f} GiB, {self.cpu}, "
-            f"Python {self.python}, PostgreSQL {self.postgres}, {self.date}"
-        )
+        software = f"Python {self.python}" + ("" if self.postgres is None else f", PostgreSQL {self.postgres}")
+        return f"{self.cores} cores, {self.memory_bytes / 2**30:.0f} GiB, {self.cpu}, {software}, {self.date}"
 
 
 def parse_cpu_model(cpuinfo: str) -> str | None:
@@ -44,11 +42,11 @@ def parse_cpu_model(cpuinfo: str) -> str | None:
     return match[1] if match else None
 
 
-def this_machine(postgres: str) -> Machine:
+def this_machine(postgres: str | None = None) -> Machine:
     """Describe the machine that this process runs on.
 
     Args:
-        postgres: The version of Postgres, which only its server knows.
+        postgres: The version of Postgres, which only its server knows; None where none took part.
 
     Returns:
         The description.

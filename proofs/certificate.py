@@ -12,13 +12,13 @@ numbers.
 
 import json
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
 FORMAT = "privacy-engine-proof"
-VERSION = 1
-MAX_BYTES = 32 * 2**20
+VERSION = 2
+MAX_BYTES = 64 * 2**20
 """The largest document that is read, in bytes."""
 LARGEST_INTEGER = 2**53 - 1
 """The largest whole number that every JSON implementation keeps exact (RFC 8785, section 3.2.2.3)."""
@@ -34,72 +34,238 @@ GUARANTEE: Mapping[str, str] = {
     "adjacency": "the relation between neighbouring data sets that the engine's sensitivity or claim assumed",
     "scope": "the tenant's lifetime budget",
     "adaptivity": (
-        "the cap holds for the whole history, also where an operation and its cost were chosen after seeing earlier "
-        "outputs: the basic composition filter admitted each charge before it was spent"
+        "the promise holds for the whole history, also where an operation and its cost were chosen after seeing "
+        "earlier outputs: each charge was admitted before it was spent, while at least one of the budget's member "
+        "filters still held, whose caps were fixed in advance and whose shares of delta sum to at most the promised "
+        "delta"
     ),
 }
 """What every certificate promises beside its numbers, in words."""
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
-    """An inference rule: the numbers that it needs and the words in which it states its conclusion.
+class Currency:
+    """What a step's conclusion is counted in.
 
     Attributes:
-        numbers: Names of its numbers.
-        wording: The statement, with the numbers' names in braces.
+        numbers: Names of the numbers of a cost in this currency. The amount is named like the currency itself.
+        wording: What an operation of that cost is, as the end of a sentence.
     """
 
     numbers: tuple[str, ...]
     wording: str
 
-    def statement(self, numbers: Mapping[str, str]) -> str:
-        """The statement with the numbers filled in."""
-        return self.wording.format(**numbers)
 
-
-RULES: Mapping[str, Rule] = {
-    "claim": Rule(
-        ("epsilon", "delta"),
-        "The engine states that its operation is ({epsilon}, {delta})-differentially private. This is taken on the "
-        "engine's word: nothing in this document proves it.",
+EPSILON, RENYI, RHO, MU_SQUARED = "epsilon", "renyi", "rho", "mu_squared"
+CURRENCIES: Mapping[str, Currency] = {
+    EPSILON: Currency((EPSILON, "delta"), "is ({epsilon}, {delta})-differentially private"),
+    RENYI: Currency(
+        (RENYI, "order", "delta"),
+        "has, but for a delta of {delta}, a Renyi divergence of at most {renyi} at order {order}",
     ),
-    "laplace": Rule(
-        ("sensitivity", "scale", "epsilon", "delta"),
-        "Laplace noise of scale {scale} on each coordinate of a statistic of L1 sensitivity {sensitivity} is "
-        "({epsilon}, {delta})-differentially private, since {sensitivity} / {scale} <= {epsilon}. The sensitivity is "
-        "the engine's statement.",
-    ),
-    "gaussian": Rule(
-        ("sensitivity", "sigma", "rho", "order", "renyi", "epsilon", "delta"),
-        "Gaussian noise of standard deviation {sigma} on each coordinate of a statistic of L2 sensitivity "
-        "{sensitivity} has rho = sensitivity^2 / (2 sigma^2) = {rho}, hence a Renyi divergence of {renyi} at order "
-        "{order}, hence is ({epsilon}, {delta})-differentially private. The sensitivity is the engine's statement.",
-    ),
-    "filter": Rule(
-        (
-            "before_epsilon",
-            "before_delta",
-            "charge_epsilon",
-            "charge_delta",
-            "after_epsilon",
-            "after_delta",
-            "cap_epsilon",
-            "cap_delta",
-        ),
-        "The tenant had spent ({before_epsilon}, {before_delta}); with this charge of ({charge_epsilon}, "
-        "{charge_delta}) it has spent ({after_epsilon}, {after_delta}), which is within its cap of "
-        "({cap_epsilon}, {cap_delta}).",
-    ),
-    "basic_composition": Rule(
-        ("epsilon", "delta"),
-        "The allocations of this job that stand cost ({epsilon}, {delta}) in sum. Where a cost was chosen after seeing "
-        "an earlier output, this sum is what the job used of the tenant's cap, and the guarantee is the cap's.",
+    RHO: Currency((RHO, "delta"), "is, but for a delta of {delta}, {rho}-zero-concentrated differentially private"),
+    MU_SQUARED: Currency(
+        (MU_SQUARED, "delta"),
+        "is, but for a delta of {delta}, mu-Gaussian differentially private with mu^2 = {mu_squared}",
     ),
 }
-LEAF_RULES = frozenset({"claim", "laplace", "gaussian"})
-"""The rules that price one event, named after its kind. They rest on no premises; ``filter`` rests on one of them,
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """An inference rule: the numbers that it needs, what it rests on, and the words of its conclusion.
+
+    Attributes:
+        currencies: What its conclusion may be counted in.
+        wording: The statement, with the numbers' names in braces, and ``{cost}`` for the words of the currency.
+        numbers: Names of its numbers beside those of the cost.
+        premises: How many steps it rests on; None for one or more.
+        premise: The currency of these steps; None for that of the conclusion.
+    """
+
+    currencies: tuple[str, ...]
+    wording: str
+    numbers: tuple[str, ...] = ()
+    premises: int | None = 0
+    premise: str | None = None
+
+    def names(self, currency: str) -> tuple[str, ...]:
+        """The names of all numbers of a step that concludes in that currency."""
+        return (*self.numbers, *CURRENCIES[currency].numbers) if "{cost}" in self.wording else self.numbers
+
+    def statement(self, currency: str, numbers: Mapping[str, str]) -> str:
+        """The statement with the numbers filled in."""
+        return self.wording.replace("{cost}", CURRENCIES[currency].wording).format(**numbers)
+
+
+_SENSITIVITY = " The sensitivity is the engine's statement."
+_PRICING: Mapping[str, Rule] = {
+    # Rules of single operations, named after the kind of the event that they price.
+    "claim": Rule(
+        (EPSILON,),
+        "The engine states that its operation {cost}. This is taken on the engine's word: nothing in this document "
+        "proves it.",
+    ),
+    "zcdp": Rule(
+        (RHO,),
+        "The engine states that its operation {cost}. This is taken on the engine's word: nothing in this document "
+        "proves it.",
+    ),
+    "laplace": Rule(
+        (EPSILON, RENYI),
+        "Laplace noise of scale {scale} on each coordinate of a statistic of L1 sensitivity {sensitivity} {cost}."
+        + _SENSITIVITY,
+        ("sensitivity", "scale"),
+    ),
+    "discrete_laplace": Rule(
+        (EPSILON, RENYI),
+        "Discrete Laplace noise of scale {scale} on each coordinate of a whole-numbered statistic of L1 sensitivity "
+        "{sensitivity} {cost}." + _SENSITIVITY,
+        ("sensitivity", "scale"),
+    ),
+    "gaussian": Rule(
+        (RHO, MU_SQUARED),
+        "Gaussian noise of standard deviation {sigma} on each coordinate of a statistic of L2 sensitivity "
+        "{sensitivity} {cost}." + _SENSITIVITY,
+        ("sensitivity", "sigma"),
+    ),
+    "discrete_gaussian": Rule(
+        (RHO,),
+        "Discrete Gaussian noise of parameter {sigma} on each coordinate of a statistic of L2 sensitivity "
+        "{sensitivity} {cost}." + _SENSITIVITY,
+        ("sensitivity", "sigma"),
+    ),
+    "exponential": Rule(
+        (EPSILON, RHO),
+        "Selection by noise of scale {scale} on scores that each have sensitivity {sensitivity}, by a log-odds range "
+        "of {factor} times sensitivity / scale, {cost}. The factor is 2, or 1 where a privacy unit moves all scores in "
+        "the same direction, which, like the sensitivity, is the engine's statement.",
+        ("sensitivity", "scale", "factor"),
+    ),
+    "randomized_response": Rule(
+        (EPSILON,),
+        "Telling the true one of {categories} answers with probability {probability}, and any other with equal "
+        "chances, {cost}.",
+        ("probability", "categories"),
+    ),
+    "poisson_laplace": Rule(
+        (EPSILON,),
+        "Laplace noise of scale {scale} on a sum of L1 sensitivity {sensitivity}, in which each privacy unit takes "
+        "part with probability {sampling_probability} on its own, {cost}." + _SENSITIVITY,
+        ("sensitivity", "scale", "sampling_probability"),
+    ),
+    "poisson_gaussian": Rule(
+        (RENYI,),
+        "Gaussian noise of standard deviation {sigma} on a sum of L2 sensitivity {sensitivity}, in which each privacy "
+        "unit takes part with probability {sampling_probability} on its own, {cost}." + _SENSITIVITY,
+        ("sensitivity", "sigma", "sampling_probability"),
+    ),
+    "fixed_size_gaussian": Rule(
+        (RENYI,),
+        "Gaussian noise of standard deviation {sigma} on a sum of L2 sensitivity {sensitivity} over {sample_size} of "
+        "{population} privacy units, drawn without replacement, {cost}." + _SENSITIVITY,
+        ("sensitivity", "sigma", "sample_size", "population"),
+    ),
+    # Rules of compositions, likewise.
+    "self_composed": Rule(tuple(CURRENCIES), "The same operation {count} times over {cost}.", ("count",), premises=1),
+    "composed": Rule(tuple(CURRENCIES), "All these operations together, fixed in advance, {cost}.", premises=None),
+    "parallel": Rule(
+        tuple(CURRENCIES),
+        "Operations on disjoint partitions of the privacy units, of whose costs the largest {counted} count, {cost}. "
+        "That the partitions are disjoint and do not depend on the data is the service's statement.",
+        ("counted",),
+        premises=None,
+    ),
+    # Rules of conversion, which speak of the event that their premise speaks of.
+    "pure_to_renyi": Rule((RENYI,), "What is private in this way {cost}.", premises=1, premise=EPSILON),
+    "pure_to_rho": Rule((RHO,), "What is private in this way {cost}.", premises=1, premise=EPSILON),
+    "pure_to_mu": Rule((MU_SQUARED,), "What is private in this way {cost}.", premises=1, premise=EPSILON),
+    "rho_to_renyi": Rule((RENYI,), "What is private in this way {cost}.", premises=1, premise=RHO),
+    "renyi_to_epsilon": Rule(
+        (EPSILON,),
+        "What is private in this way, converted at order {order} with a delta of {conversion_delta}, {cost}.",
+        ("order", "conversion_delta"),
+        premises=1,
+        premise=RENYI,
+    ),
+    "mu_to_epsilon": Rule(
+        (EPSILON,),
+        "What is private in this way, by the exact formula of the Gaussian with a delta of {conversion_delta}, {cost}.",
+        ("conversion_delta",),
+        premises=1,
+        premise=MU_SQUARED,
+    ),
+    "accountant": Rule(
+        (EPSILON,),
+        "By the computation of two accountants in the service, which agreed, the operation {cost}. This is taken on "
+        "the service's word: nothing in this document derives it.",
+    ),
+}
+
+
+def _member_filter(name: str, currency: str, cap: str, *numbers: str) -> Rule:
+    parts = [(f"{part}_{currency}", f"{part}_delta") for part in ("before", "charge", "after", "cap")]
+    before, charge, after, limit = (f"{{{amount}}} and deltas of {{{delta}}}" for amount, delta in parts)
+    wording = (
+        f"The tenant's {name} filter had counted {before}; with this charge of {charge} it has counted {after}, "
+        f"under a cap of {limit}. {cap}"
+    )
+    return Rule((currency,), wording, (*(name for part in parts for name in part), *numbers), 1)
+
+
+_CONVERTED = "with a delta of {conversion_delta} for the conversion, keeps the promised epsilon of {promise_epsilon}."
+_FILTERS: Mapping[str, Rule] = {
+    "filter": _member_filter("basic", EPSILON, "The cap is in epsilon itself."),
+    "renyi_filter": _member_filter(
+        "Renyi",
+        RENYI,
+        f"The cap, at the order of {{order}} to which the filter is committed and {_CONVERTED}",
+        "order",
+        "conversion_delta",
+        "promise_epsilon",
+    ),
+    "zcdp_filter": _member_filter(
+        "zCDP",
+        RHO,
+        f"The cap, converted at order {{order}} {_CONVERTED}",
+        "order",
+        "conversion_delta",
+        "promise_epsilon",
+    ),
+    "gdp_filter": _member_filter(
+        "Gaussian DP", MU_SQUARED, f"The cap, {_CONVERTED}", "conversion_delta", "promise_epsilon"
+    ),
+}
+RULES: Mapping[str, Rule] = {
+    **_PRICING,
+    **_FILTERS,
+    "composed_filter": Rule(
+        (EPSILON,),
+        "Of the budget's member filters {holding} hold after this charge, and their shares of delta sum to at most "
+        "{promise_delta}. The tenant's whole history is ({promise_epsilon}, {promise_delta})-differentially private.",
+        ("promise_epsilon", "promise_delta", "holding"),
+        premises=None,
+    ),
+    "basic_composition": Rule(
+        (EPSILON,),
+        "The allocations of this job that stand cost ({epsilon}, {delta}) in sum. Where a cost was chosen after seeing "
+        "an earlier output, this sum is what the job used of the tenant's budget, and the guarantee is the budget's.",
+        (EPSILON, "delta"),
+        premises=None,
+    ),
+}
+PRICING_RULES = frozenset(_PRICING)
+"""The rules that price an event. They rest on one another, a step of a member filter on one of them, and
 ``basic_composition`` on any number of them."""
+FILTER_RULES: Mapping[str, str] = {
+    "basic": "filter",
+    "renyi": "renyi_filter",
+    "zcdp": "zcdp_filter",
+    "gdp": "gdp_filter",
+}
+"""The rule of each member filter, by its name in the ledger, in the order in which the members stand."""
+MAX_DEPTH = 20
+"""How deep the steps of a derivation may be nested."""
 
 
 class MalformedError(ValueError):
@@ -112,12 +278,15 @@ class Node:
 
     Attributes:
         rule: A name in `RULES`.
+        currency: A name in `CURRENCIES`: what the conclusion is counted in.
         statement: The conclusion in words.
-        numbers: The rule's numbers, each a decimal such as ``0.1`` or a fraction such as ``1/3``, never negative.
+        numbers: The rule's numbers, each a decimal such as ``0.1``, never negative. Of a step that a conversion rests
+            on, the numbers may be fractions such as ``1/3``.
         premises: The steps that the conclusion rests on.
     """
 
     rule: str
+    currency: str
     statement: str
     numbers: Mapping[str, str]
     premises: tuple["Node", ...]
@@ -126,15 +295,22 @@ class Node:
         """JSON-ready data."""
         return {
             "rule": self.rule,
+            "currency": self.currency,
             "statement": self.statement,
             "numbers": dict(self.numbers),
             "premises": [premise.to_wire() for premise in self.premises],
         }
 
+    def steps(self) -> Iterator["Node"]:
+        """The step and all that it rests on, each before its premises."""
+        yield self
+        for premise in self.premises:
+            yield from premise.steps()
 
-def node(rule: str, numbers: Mapping[str, str], *premises: Node) -> Node:
+
+def node(rule: str, currency: str, numbers: Mapping[str, str], *premises: Node) -> Node:
     """A step in the words that its rule prescribes."""
-    return Node(rule, RULES[rule].statement(numbers), numbers, premises)
+    return Node(rule, currency, RULES[rule].statement(currency, numbers), numbers, premises)
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +342,8 @@ class Certificate:
         epsilon: The claim, a decimal.
         delta: The claim, a decimal.
         guarantee: `GUARANTEE`.
-        derivation: The step of rule ``filter``, whose one premise is the step that prices the event.
+        derivation: The step of rule ``composed_filter``. Its premises are the steps of the budget's member filters,
+            and the premise of each of these prices the event in what that filter counts.
         entry: The entry that opened the allocation.
         later: The entries that committed or voided it, oldest first.
     """
@@ -179,6 +356,11 @@ class Certificate:
     derivation: Node
     entry: ChainEntry
     later: tuple[ChainEntry, ...]
+
+    @property
+    def pricing(self) -> Node:
+        """The step that prices the event as an (epsilon, delta): the first filter's premise."""
+        return self.derivation.premises[0].premises[0]
 
     def to_wire(self) -> dict[str, Any]:
         """JSON-ready data."""
@@ -203,8 +385,8 @@ class ProofBundle:
         neighbours: Entries of the same history that stand beside the job's, so that links between them can be checked.
         epsilon: Sum over the certificates that stand, a decimal.
         delta: Sum over the certificates that stand, a decimal.
-        composition: The step of rule ``basic_composition``; its premises are the pricing steps of the certificates that
-            stand, in their order.
+        composition: The step of rule ``basic_composition``; its premises are the steps of the certificates that stand
+            which price their events as (epsilon, delta), in their order.
         keys: The public keys that the signature may be checked with, as JWKs (RFC 8037).
         software: Versions of what produced the proof, by name.
         signature: A compact JWS with detached content (RFC 7515, appendix F).
@@ -292,7 +474,7 @@ def parse_bundle(data: object) -> ProofBundle:
         neighbours=_chain(root["neighbours"], "neighbours"),
         epsilon=_decimal(total["epsilon"], "total.epsilon"),
         delta=_decimal(total["delta"], "total.delta"),
-        composition=_node(total["derivation"], "total.derivation", {"basic_composition"}),
+        composition=_node(total["derivation"], "total.derivation", {"basic_composition"}, {EPSILON}),
         keys=tuple(_key(item, f"keys[{number}]") for number, item in enumerate(_array(root["keys"], "keys"))),
         software=_texts(root["software"], "software"),
         signature=_text(root["signature"], "signature"),
@@ -316,35 +498,62 @@ def _certificate(data: object, where: str) -> Certificate:
         _refuse(f"{where}.claim.guarantee", "must be in the words of the format")
     if item["standing"] not in (STANDS, VOIDED):
         _refuse(f"{where}.standing", f"must be {STANDS} or {VOIDED}")
+    derivation = _node(item["derivation"], f"{where}.derivation", {"composed_filter"}, {EPSILON})
+    if derivation.premises[0].rule != FILTER_RULES["basic"]:
+        _refuse(f"{where}.derivation.premises[0].rule", "must be filter: every budget counts epsilon first")
     return Certificate(
         allocation_id=_text(item["allocation_id"], f"{where}.allocation_id"),
         standing=item["standing"],
         epsilon=_decimal(claim["epsilon"], f"{where}.claim.epsilon"),
         delta=_decimal(claim["delta"], f"{where}.claim.delta"),
         guarantee=guarantee,
-        derivation=_node(item["derivation"], f"{where}.derivation", {"filter"}),
+        derivation=derivation,
         entry=_chain_entry(item["entry"], f"{where}.entry"),
         later=_chain(item["later"], f"{where}.later"),
     )
 
 
-def _node(data: object, where: str, allowed: Collection[str]) -> Node:
-    item = _object(data, where, "rule statement numbers premises")
-    rule = item["rule"]
-    if not isinstance(rule, str) or rule not in allowed:
-        _refuse(f"{where}.rule", f"must be {' or '.join(sorted(allowed))}")
-    numbers = _object(item["numbers"], f"{where}.numbers", " ".join(RULES[rule].numbers))
-    for name, value in numbers.items():
-        if not isinstance(value, str) or not _NUMBER.fullmatch(value):
-            _refuse(f"{where}.numbers.{name}", "must be the text of a decimal or fraction that is not negative")
-    if item["statement"] != RULES[rule].statement(numbers):
+def _node(
+    data: object,
+    where: str,
+    rules: Collection[str],
+    currencies: Collection[str],
+    number: re.Pattern[str] = _DECIMAL,
+    depth: int = 0,
+) -> Node:
+    if depth > MAX_DEPTH:
+        _refuse("derivation", f"is nested more than {MAX_DEPTH} deep")
+    item = _object(data, where, "rule currency statement numbers premises")
+    name, currency = item["rule"], item["currency"]
+    if not isinstance(name, str) or name not in rules:
+        _refuse(f"{where}.rule", f"must be {' or '.join(sorted(rules))}")
+    rule = RULES[name]
+    possible = [each for each in rule.currencies if each in currencies]
+    if not isinstance(currency, str) or currency not in possible:
+        _refuse(f"{where}.currency", f"must be {' or '.join(possible) or 'another: the rule does not fit here'}")
+    numbers = _object(item["numbers"], f"{where}.numbers", " ".join(rule.names(currency)))
+    for named, value in numbers.items():
+        if not isinstance(value, str) or not number.fullmatch(value):
+            form = "decimal" if number is _DECIMAL else "decimal or fraction"
+            _refuse(f"{where}.numbers.{named}", f"must be the text of a {form} that is not negative")
+    if item["statement"] != rule.statement(currency, numbers):
         _refuse(f"{where}.statement", "must say what the numbers say, in the words of the format")
     premises = _array(item["premises"], f"{where}.premises")
-    wanted = {"filter": 1, "basic_composition": len(premises)}.get(rule, 0)
+    wanted = len(premises) if rule.premises is None else rule.premises
     if len(premises) != wanted:
-        _refuse(f"{where}.premises", f"must hold {wanted}, not {len(premises)}: so many the rule {rule} rests on")
-    children = tuple(_node(child, f"{where}.premises[{at}]", LEAF_RULES) for at, child in enumerate(premises))
-    return Node(rule, item["statement"], numbers, children)
+        _refuse(f"{where}.premises", f"must hold {wanted}, not {len(premises)}: so many the rule {name} rests on")
+    if not premises and rule.premises is None and name != "basic_composition":
+        _refuse(f"{where}.premises", f"must hold at least one: the rule {name} rests on it")
+    below, of = (FILTER_RULES.values(), CURRENCIES) if name == "composed_filter" else (PRICING_RULES, (currency,))
+    if rule.premise is not None:
+        # What is converted once may be exact. What is added up is a decimal: many fractions would grow without bound.
+        of, number = (rule.premise,), _NUMBER
+    elif rule.premises != 0:
+        number = _DECIMAL
+    children = tuple(
+        _node(child, f"{where}.premises[{at}]", below, of, number, depth + 1) for at, child in enumerate(premises)
+    )
+    return Node(name, currency, item["statement"], numbers, children)
 
 
 def _chain(data: object, where: str) -> tuple[ChainEntry, ...]:

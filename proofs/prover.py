@@ -1,26 +1,55 @@
 """From a job's ledger entries to a signed proof that anyone can check offline.
 
-The prover only writes down what the ledger decided and at which Renyi order a Gaussian was priced. It is not trusted:
-`proofs.checker` derives every number again with other code.
+The prover only writes down what the ledger decided and the steps that lead there. It is not trusted: `proofs.checker`
+derives every number again with other code.
 """
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from fractions import Fraction
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import rfc8785
 
-from accounting.charges import gaussian_price
-from accounting.events import ClaimEvent, GaussianEvent, LaplaceEvent
+from accounting.charges import price
+from accounting.conversion import best_order_for_cap
+from accounting.events import (
+    Composition,
+    DiscreteGaussianEvent,
+    Event,
+    FixedSizeGaussianEvent,
+    GaussianEvent,
+    PoissonGaussianEvent,
+    ZCdpEvent,
+)
+from accounting.filters import Charge, FilterKind, Member
 from accounting.ledger.entry import OPENING_KINDS, Entry, EntryKind
-from accounting.values import NO_LOSS, PrivacyLoss, decimal_text
-from proofs.certificate import GUARANTEE, STANDS, VOIDED, Certificate, ChainEntry, Node, ProofBundle, node
+from accounting.values import NO_LOSS, ZERO, PrivacyLoss, decimal_text
+from proofs.certificate import (
+    EPSILON,
+    FILTER_RULES,
+    GUARANTEE,
+    MAX_BYTES,
+    STANDS,
+    VOIDED,
+    Certificate,
+    ChainEntry,
+    Node,
+    ProofBundle,
+    node,
+)
+from proofs.derivation import counted, priced
 from proofs.signing import SigningKey
 
 _SOFTWARE = ("privacy-engine", "dp-accounting", "cryptography", "rfc8785")
+
+_SIGNATURE_BYTES = 1024
+"""More than a signature takes in the document."""
+
+
+class TooLargeError(ValueError):
+    """A job whose proof would be larger than what the checker reads."""
 
 
 def prove_job(entries: Sequence[Entry], signer: SigningKey, neighbours: Sequence[Entry] = ()) -> dict[str, Any]:
@@ -38,6 +67,7 @@ def prove_job(entries: Sequence[Entry], signer: SigningKey, neighbours: Sequence
     Raises:
         ValueError: If no entry opens an allocation, the entries are of several jobs or tenants, an entry has no
             opening, or the ledger charged an event less than its price.
+        TooLargeError: If the document would be larger than `proofs.certificate.MAX_BYTES`.
     """
     openings = [entry for entry in entries if entry.kind in OPENING_KINDS]
     if not openings:
@@ -67,69 +97,89 @@ def prove_job(entries: Sequence[Entry], signer: SigningKey, neighbours: Sequence
         neighbours=tuple(_chain_entry(entry) for entry in neighbours if entry.seq not in own),
         epsilon=decimal_text(total.epsilon),
         delta=decimal_text(total.delta),
-        composition=node("basic_composition", _numbers(total), *(item.derivation.premises[0] for item in standing)),
+        composition=node("basic_composition", EPSILON, _numbers(total), *(item.pricing for item in standing)),
         keys=(signer.public_jwk,),
         software=_software(),
     )
     document = bundle.unsigned()
-    return {**document, "signature": signer.sign(rfc8785.dumps(document), detached=True)}
+    canonical = rfc8785.dumps(document)
+    if len(canonical) > MAX_BYTES - _SIGNATURE_BYTES:
+        raise TooLargeError(f"the proof would have {len(canonical)} bytes, more than the {MAX_BYTES} that are checked")
+    return {**document, "signature": signer.sign(canonical, detached=True)}
 
 
 def _certify(opening: Entry, later: Sequence[Entry]) -> Certificate:
     if opening.allocation_id is None:
         raise ValueError(f"position {opening.seq}: an allocation without an id is opened")
-    charge = _charge_of(opening)
+    if opening.event is None:
+        raise ValueError(f"position {opening.seq}: an allocation is opened without an event")
+    if opening.charge is None:
+        raise ValueError(f"position {opening.seq}: an allocation is opened without a charge")
+    _check_charge(opening, opening.event, opening.charge)
     voided = any(entry.kind is EntryKind.VOIDED for entry in later)
-    balance = {
-        **_numbers(opening.spent.minus(charge), "before_"),
-        **_numbers(charge, "charge_"),
-        **_numbers(opening.spent, "after_"),
-        **_numbers(opening.budget, "cap_"),
-    }
     return Certificate(
         allocation_id=opening.allocation_id,
         standing=VOIDED if voided else STANDS,
-        epsilon=decimal_text(charge.epsilon),
-        delta=decimal_text(charge.delta),
+        epsilon=decimal_text(opening.charge.basic.epsilon),
+        delta=decimal_text(opening.charge.basic.delta),
         guarantee=GUARANTEE,
-        derivation=node("filter", balance, _pricing(opening, charge)),
+        derivation=_admission(opening, opening.event, opening.charge),
         entry=_chain_entry(opening),
         later=tuple(_chain_entry(entry) for entry in later),
     )
 
 
-def _pricing(opening: Entry, charge: PrivacyLoss) -> Node:
-    """The step that shows that the event costs no more than was charged for it."""
-    claimed = _numbers(charge)
-    match opening.event:
-        case ClaimEvent():
-            return node("claim", claimed)
-        case LaplaceEvent(scale=scale, sensitivity=sensitivity):
-            return node("laplace", {"sensitivity": decimal_text(sensitivity), "scale": decimal_text(scale), **claimed})
-        case GaussianEvent(sigma=sigma, sensitivity=sensitivity) as event:
-            price = gaussian_price(event, charge.delta)
-            if charge.epsilon < price.epsilon:
-                message = f"position {opening.seq}: the ledger charged {charge.epsilon} for an event of {price.epsilon}"
-                raise ValueError(message)
-            return node(
-                "gaussian",
-                {
-                    "sensitivity": decimal_text(sensitivity),
-                    "sigma": decimal_text(sigma),
-                    "rho": str(price.rho),
-                    "order": decimal_text(price.order),
-                    "renyi": str(Fraction(price.order) * price.rho),
-                    **claimed,
-                },
+def _check_charge(opening: Entry, event: Event, charge: Charge) -> None:
+    """Whether every member charged what the event costs today: what is no proof should not be signed as one."""
+    if not isinstance(event, Composition | PoissonGaussianEvent | FixedSizeGaussianEvent):
+        # The (epsilon, delta) of these others may be the accountants' word.
+        concentrated = isinstance(event, GaussianEvent | DiscreteGaussianEvent | ZCdpEvent)
+        least = price(event, charge.basic.delta if concentrated else ZERO)
+        if not least.within(charge.basic):
+            raise ValueError(f"position {opening.seq}: the ledger charged {charge.basic} for an event of {least}")
+    due = opening.budget.charge(event, charge.basic)
+    for member, charged, least_cost in zip(opening.budget.members, charge.costs, due.costs, strict=True):
+        if not least_cost.within(charged):
+            kind = member.kind.value
+            raise ValueError(
+                f"position {opening.seq}: the {kind} filter counted {charged} for an event of {least_cost}"
             )
-        case None:
-            raise ValueError(f"position {opening.seq}: an allocation is opened without an event")
 
 
-def _charge_of(opening: Entry) -> PrivacyLoss:
-    if opening.charge is None:
-        raise ValueError(f"position {opening.seq}: an allocation is opened without a charge")
-    return opening.charge
+def _admission(opening: Entry, event: Event, charge: Charge) -> Node:
+    budget, spent = opening.budget, opening.spent
+    before = spent.minus(charge)
+    holding = sum(cost.within(member.cap) for member, cost in zip(budget.members, spent.costs, strict=True))
+    filters = []
+    for member, *costs in zip(budget.members, before.costs, charge.costs, spent.costs, strict=True):
+        currency = member.currency.value
+        numbers = _converted(member, budget.promise)
+        for part, cost in zip(("before", "charge", "after", "cap"), (*costs, member.cap), strict=True):
+            numbers[f"{part}_{currency}"] = decimal_text(cost.amount)
+            numbers[f"{part}_delta"] = decimal_text(cost.delta)
+        pricing = (
+            priced(event, charge.basic)
+            if member.kind is FilterKind.BASIC
+            else counted(event, charge.basic, member.currency, member.order, costs[1])
+        )
+        filters.append(node(FILTER_RULES[member.kind], currency, numbers, pricing))
+    return node("composed_filter", EPSILON, {**_numbers(budget.promise, "promise_"), "holding": str(holding)}, *filters)
+
+
+def _converted(member: Member, promise: PrivacyLoss) -> dict[str, str]:
+    """How a member's cap is converted to the promised epsilon: zCDP at the order at which the cap was found."""
+    if member.kind is FilterKind.BASIC:
+        return {}
+    numbers = {
+        "conversion_delta": decimal_text(member.conversion_delta),
+        "promise_epsilon": decimal_text(promise.epsilon),
+    }
+    if member.order is not None:
+        return {**numbers, "order": str(member.order)}
+    if member.kind is FilterKind.ZCDP:
+        order = best_order_for_cap(float(promise.epsilon), float(member.conversion_delta))
+        return {**numbers, "order": decimal_text(order)}
+    return numbers
 
 
 def _numbers(loss: PrivacyLoss, prefix: str = "") -> dict[str, str]:

@@ -7,7 +7,7 @@ from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from accounting.admission import Limits
-from accounting.values import PrivacyLoss
+from accounting.filters import Budget, budget_for_claims
 
 
 class Settings(BaseSettings):
@@ -25,7 +25,9 @@ class Settings(BaseSettings):
     budget_replicas: int = Field(default=1, ge=1, le=64, description="Processes that own budgets.")
 
     default_epsilon: Decimal = Field(default=Decimal(10), gt=0, description="Epsilon of a budget opened by default.")
-    default_delta: Decimal = Field(default=Decimal("1e-5"), ge=0, lt=1, description="Its delta.")
+    default_delta: Decimal = Field(
+        default=Decimal("1e-5"), ge=0, lt=1, description="Delta that plain claims under it may sum to."
+    )
     open_default_budget: bool = Field(default=True, description="Whether a tenant's first request opens a budget.")
     max_operation_epsilon: Decimal = Field(default=Decimal(2), gt=0, description="Largest epsilon of one operation.")
     healthcare_max_epsilon: Decimal = Field(default=Decimal("0.5"), gt=0, description="For healthcare.")

@@ -6,6 +6,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from serve_app import schemas
+from serve_app.event_schema import event_schema
 from serve_app.problems import Code
 from serve_app.routes.hot import HotFirst
 from serve_app.service import PREFIX, VERSION, Service
@@ -53,7 +54,7 @@ def openapi_document(service: Service, front: FastAPI) -> dict[str, Any]:
         "security": [{"bearer": []}],
         "paths": paths,
         "components": {
-            "schemas": components | structs,
+            "schemas": components | structs | {"Event": event_schema()},
             "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},
         },
     }

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Awaitable, Callable
+from decimal import Decimal
 from typing import Any, TypeVar
 
 import msgspec
@@ -9,7 +10,8 @@ from fastapi import Request
 
 from serve_app.problems import Code, Problem, invalid
 
-MAX_BODY = 64 * 1024
+MAX_BODY = 256 * 1024
+"""Bytes of an ordinary body. An allocation may describe as many events as a composition may have."""
 MAX_BULK_BODY = 4 * 1024 * 1024
 
 S = TypeVar("S", bound=msgspec.Struct)
@@ -38,6 +40,19 @@ async def read_asgi_body(receive: Callable[[], Awaitable[Any]], limit: int) -> b
     return b"".join(parts)
 
 
+def decoder_of(struct: type[S]) -> msgspec.json.Decoder[S]:
+    """Reads bodies as that struct. A number keeps the decimal text it was written as, inside an event too."""
+    return msgspec.json.Decoder(struct, float_hook=_exact)
+
+
+def _exact(text: str) -> Decimal:
+    try:
+        return Decimal(text)
+    except ArithmeticError:
+        # An exponent that no decimal has: refused with its place, as any other number that is not finite.
+        return Decimal("NaN")
+
+
 def decode(decoder: msgspec.json.Decoder[S], body: bytes) -> S:
     """The struct that the body describes.
 
@@ -64,7 +79,7 @@ def _field_problem(message: str) -> Problem:
 
 def body_of(struct: type[S], limit: int = MAX_BODY, *, optional: bool = False) -> Callable[[Request], Awaitable[S]]:
     """A FastAPI dependency that reads the body as that struct; an empty body as its defaults where `optional`."""
-    decoder = msgspec.json.Decoder(struct)
+    decoder = decoder_of(struct)
 
     async def read(request: Request) -> S:
         body = await read_asgi_body(request.receive, limit)

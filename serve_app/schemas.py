@@ -7,7 +7,7 @@ This module imports nothing of the service, so that the client can share it.
 """
 
 from decimal import Decimal
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 
@@ -49,20 +49,15 @@ def _same(one: object, other: object) -> bool:
         return False  # a signalling NaN, which may not even be compared
 
 
-class EventBody(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
-    """What will be done to the data: ``kind`` says which of the numbers belong to it."""
-
-    kind: str
-    version: int = 1
-    epsilon: Decimal | None = None
-    delta: Decimal | None = None
-    scale: Decimal | None = None
-    sigma: Decimal | None = None
-    sensitivity: Decimal | None = None
+EventBody = Annotated[
+    dict[str, Any],
+    msgspec.Meta(extra_json_schema={"$ref": "#/components/schemas/Event"}),
+]
+"""What will be done to the data, by its kind. `accounting.events` knows the kinds and checks everything in it."""
 
 
 class AllocateBody(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
-    """A request to spend. Give epsilon (and delta), or an event (and, for a Gaussian, the delta to price it at)."""
+    """A request to spend. Give epsilon (and delta), or an event (and the delta to price it at, where it needs one)."""
 
     job_id: str
     tenant_id: str | None = None
@@ -150,13 +145,28 @@ class SettleBody(msgspec.Struct, forbid_unknown_fields=True):
     reason: str | None = None
 
 
+class FilterBody(msgspec.Struct, forbid_unknown_fields=True):
+    """A member filter of a budget. All shares together are at most 1.
+
+    ``delta_share`` is the part of the promised delta that plain claims may sum to under this filter,
+    ``conversion_share`` the part that pays for the conversion from the filter's currency (0 for basic), ``order`` the
+    Renyi filter's (absent: the best one).
+    """
+
+    filter: Literal["basic", "renyi", "zcdp", "gdp"]
+    delta_share: Decimal = Decimal(0)
+    conversion_share: Decimal = Decimal(0)
+    order: int | None = None
+
+
 class BudgetBody(msgspec.Struct, forbid_unknown_fields=True):
-    """A budget to create or raise."""
+    """A budget to create or raise. The filters can be chosen once, when it is created."""
 
     epsilon: Decimal | None = None
     total_epsilon: Decimal | None = None
     delta: Decimal | None = None
     total_delta: Decimal | None = None
+    filters: list[FilterBody] | None = None
 
 
 class ApplyBody(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
@@ -187,13 +197,22 @@ class PlanStepBody(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=Tru
     data_description: str | None = None
 
 
+CompositionMethod = Literal["basic", "sequential", "advanced", "optimal", "zcdp", "renyi", "rdp", "pld", "tightest"]
+
+
 class PlanBody(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
-    """Steps to price before anything is spent."""
+    """What to price before anything is spent: steps, or one event. With ``hold`` the budget for it is held at once."""
 
     name: str
-    steps: list[PlanStepBody]
-    composition_method: Literal["basic", "sequential", "advanced", "renyi", "rdp"] | None = None
+    steps: list[PlanStepBody] | None = None
+    event: EventBody | None = None
+    delta: Decimal | None = None
+    composition_method: CompositionMethod | None = None
     tenant_id: str | None = None
+    hold: bool = False
+    job_id: str | None = None
+    ttl_seconds: int | None = None
+    source_engine: SourceEngine | None = None
 
 
 def json_schema(*structs: type[msgspec.Struct]) -> tuple[list[dict[str, Any]], dict[str, Any]]:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from itertools import pairwise
+from uuid import uuid4
 
 from accounting.admission import (
     Allocate,
@@ -19,7 +20,6 @@ from accounting.filters import basic_budget
 from accounting.ledger.canonical import sha256
 from accounting.ledger.entry import Entry, EntryKind
 from accounting.values import PrivacyLoss
-from tests.support import new_name
 
 NOW = datetime(2026, 11, 21, 4, 37, tzinfo=UTC)
 WIDE = Limits(Decimal(1_000_000))
@@ -48,7 +48,7 @@ def asked(
         job_id=job,
         event=event,
         loss=PrivacyLoss(event.epsilon, event.delta),
-        key=key or new_name("key"),
+        key=key or f"key-{uuid4().hex}",
         request_hash=sha256(f"{event.epsilon} {event.delta} {job} {ttl}").hex(),
         source_engine=engine,
         actor="engine",

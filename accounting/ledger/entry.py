@@ -67,6 +67,7 @@ class Entry:
         request_hash: SHA-256 of the canonical request, hex; compared when the key comes again.
         details: What else was asked, for people: purpose, dataset and the like. Strings and whole numbers only.
         actor: Who asked (the token's subject).
+        version: Of the body's form; an entry that was read keeps its own, so that its hash stays what it was.
         prev_hash: Hash of the entry before; 32 zero bytes for the first.
     """
 
@@ -88,6 +89,7 @@ class Entry:
     request_hash: str | None = None
     details: Mapping[str, str | int] | None = None
     actor: str | None = None
+    version: int = ENTRY_VERSION
 
     @cached_property
     def body(self) -> str:
@@ -103,12 +105,12 @@ class Entry:
 def entry_to_wire(entry: Entry) -> dict[str, Any]:
     """The entry as JSON-ready data. Decimals are strings; what is counted stands under the member that counts it."""
     return {
-        "v": ENTRY_VERSION,
+        "v": entry.version,
         "tenant_id": entry.tenant_id,
         "seq": entry.seq,
         "kind": entry.kind.value,
         "at": timestamp_text(entry.at),
-        "budget": budget_to_wire(entry.budget),
+        "budget": _budget_of_version(entry),
         "spent": _charge_to_wire(entry.spent, entry.budget),
         "charge": None if entry.charge is None else _charge_texts(entry.charge, entry.budget),
         "event": None if entry.event is None else event_to_wire(entry.event),
@@ -150,6 +152,7 @@ def entry_from_body(body: str) -> Entry:
         details=data["details"],
         actor=data["actor"],
         prev_hash=bytes.fromhex(data["prev_hash"]),
+        version=data["v"],
     )
 
 
@@ -159,6 +162,12 @@ def budget_to_wire(budget: Budget) -> dict[str, Any]:
     return {"promise": loss_to_wire(budget.promise)} | {
         member.kind.value: _member_to_wire(member) for member in budget.members
     }
+
+
+def _budget_of_version(entry: Entry) -> dict[str, Any]:
+    if entry.version == 1:
+        return {"basic": loss_to_wire(entry.budget.promise)}
+    return budget_to_wire(entry.budget)
 
 
 def _member_to_wire(member: Member) -> dict[str, Any]:

@@ -189,6 +189,14 @@ class BudgetOwner:
             return (await self.submit(SetBudget(tenant_id, self._settings.default_budget, actor))).answer
         return head
 
+    async def budget(self, tenant_id: str, actor: str) -> Budget | None:
+        """The tenant's budget as this owner last knew it; as `balance` has it where it never did.
+
+        Good for finding out what an event will cost it: members stay as they are when a budget is raised.
+        """
+        head = self._heads.get(tenant_id) or await self.balance(tenant_id, actor)
+        return None if head is None else head.budget
+
     def enqueue(self, command: Command) -> asyncio.Future[Verdict]:
         """Puts a request in the queue; the future is its verdict, or one of the errors of `submit`."""
         lane = self._lanes[hash(command.tenant_id) % len(self._lanes)]

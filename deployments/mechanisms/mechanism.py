@@ -18,13 +18,17 @@ from typing import Any
 
 import opendp.prelude as dp
 
-from accounting.calibration import gaussian_for, laplace_for
+from accounting.calibration import discrete_gaussian_for, discrete_laplace_for, laplace_for
 from accounting.charges import PricingDisagreementError, price
-from accounting.events import GaussianEvent, LaplaceEvent
+from accounting.events import DiscreteGaussianEvent, DiscreteLaplaceEvent, LaplaceEvent
 from accounting.values import InvalidValueError, PrivacyLoss, round_up
 from deployments.mechanisms.query import DataType, MechanismName
 
 dp.enable_features("contrib")
+
+NoiseEvent = LaplaceEvent | DiscreteLaplaceEvent | DiscreteGaussianEvent
+"""What OpenDP's samplers do. Its Gaussians lie on a grid, of whole numbers or as fine as doubles, and are proven in rho
+alone; so is what is charged for them."""
 
 _ENLARGEMENTS = 24
 """How often the noise may grow to bring OpenDP's map down to the charge. Each step doubles the one before, from one
@@ -49,7 +53,7 @@ class Mechanism:
         PricingDisagreementError: If OpenDP's map stays above the charge.
     """
 
-    event: LaplaceEvent | GaussianEvent
+    event: NoiseEvent
     delta: Decimal
     data_type: DataType
     charge: PrivacyLoss = field(init=False)
@@ -58,7 +62,7 @@ class Mechanism:
 
     def __post_init__(self) -> None:
         charge = price(self.event, self.delta)
-        scale = _not_below(self.event.scale if isinstance(self.event, LaplaceEvent) else self.event.sigma)
+        scale = _not_below(stated_noise(self.event))
         for step in range(_ENLARGEMENTS):
             measurement = _measurement(self.event, self.data_type, scale)
             theirs = opendp_epsilon(measurement, self.event, self.delta, self.data_type)
@@ -92,12 +96,12 @@ def calibrated(
         InvalidValueError: If no noise in range has that price.
         PricingDisagreementError: If OpenDP's map stays above the charge.
     """
-    event: LaplaceEvent | GaussianEvent
+    event: NoiseEvent
     try:
         if name == "gaussian":
-            event = gaussian_for(epsilon, delta, sensitivity)
+            event = discrete_gaussian_for(epsilon, delta, sensitivity)
         elif data_type == "integer":
-            event = laplace_for(epsilon, round_up(Fraction(sensitivity), places=0))
+            event = discrete_laplace_for(epsilon, round_up(Fraction(sensitivity), places=0))
         else:
             event = laplace_for(epsilon, sensitivity)
     except InvalidValueError as error:
@@ -109,9 +113,12 @@ def calibrated(
     return Mechanism(event, delta, data_type)
 
 
-def opendp_epsilon(
-    measurement: dp.Measurement, event: LaplaceEvent | GaussianEvent, delta: Decimal, data_type: DataType
-) -> float:
+def stated_noise(event: NoiseEvent) -> Decimal:
+    """The scale of a Laplace, the standard deviation of a Gaussian, in the statistic's unit."""
+    return event.sigma if isinstance(event, DiscreteGaussianEvent) else event.scale
+
+
+def opendp_epsilon(measurement: dp.Measurement, event: NoiseEvent, delta: Decimal, data_type: DataType) -> float:
     """What OpenDP itself proves of a measurement: the epsilon of its privacy map at the event's sensitivity and delta.
 
     Args:
@@ -120,18 +127,18 @@ def opendp_epsilon(
         delta: Where a Gaussian's curve is read; taken down to the next double.
         data_type: The measurement's.
     """
-    if isinstance(event, LaplaceEvent):
+    if not isinstance(event, DiscreteGaussianEvent):
         loss: Callable[[float], float] = measurement.map
         return loss(math.ceil(event.sensitivity) if data_type == "integer" else _not_below(event.sensitivity))
     profile: Callable[[float], Any] = dp.c.make_zCDP_to_approxDP(measurement).map
     return float(profile(_not_below(event.sensitivity)).epsilon(-_not_below(-delta)))
 
 
-def _measurement(event: LaplaceEvent | GaussianEvent, data_type: DataType, scale: float) -> dp.Measurement:
+def _measurement(event: NoiseEvent, data_type: DataType, scale: float) -> dp.Measurement:
     # OpenDP reads a plain `int` as 32 bits. A scalar is a vector of one: the L1 and L2 norms are its absolute value.
     atoms = dp.atom_domain(T="i64") if data_type == "integer" else dp.atom_domain(T="f64", nan=False)
     domain = dp.vector_domain(atoms)
-    if isinstance(event, LaplaceEvent):
+    if not isinstance(event, DiscreteGaussianEvent):
         return dp.m.make_laplace(domain, dp.l1_distance(T="i64" if data_type == "integer" else "f64"), scale)
     return dp.m.make_gaussian(domain, dp.l2_distance(T="f64"), scale)
 

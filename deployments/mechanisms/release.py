@@ -10,9 +10,9 @@ from decimal import Decimal
 
 import opendp.prelude as dp
 
-from accounting.events import GaussianEvent, LaplaceEvent
+from accounting.events import DiscreteGaussianEvent
 from accounting.values import InvalidValueError, PrivacyLoss
-from deployments.mechanisms.mechanism import Mechanism, calibrated
+from deployments.mechanisms.mechanism import Mechanism, NoiseEvent, calibrated
 from deployments.mechanisms.query import Query
 
 
@@ -29,7 +29,7 @@ class Prepared:
     mechanism: Mechanism
 
     @property
-    def event(self) -> LaplaceEvent | GaussianEvent:
+    def event(self) -> NoiseEvent:
         """What to charge."""
         return self.mechanism.event
 
@@ -79,8 +79,8 @@ class Prepared:
         """
         if not 0 < confidence < 1:
             raise InvalidValueError("confidence", "must be greater than 0 and less than 1")
-        laplace = isinstance(self.event, LaplaceEvent)
-        to_accuracy = dp.laplacian_scale_to_accuracy if laplace else dp.gaussian_scale_to_accuracy
+        gaussian = isinstance(self.event, DiscreteGaussianEvent)
+        to_accuracy = dp.gaussian_scale_to_accuracy if gaussian else dp.laplacian_scale_to_accuracy
         width = float(to_accuracy(self.noise_scale, 1 - confidence))
         return float(math.ceil(width)) if self.query.data_type == "integer" else width
 

@@ -21,7 +21,9 @@ from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.ticker import Formatter, FuncFormatter, Locator, MaxNLocator
 from numpy.typing import NDArray
 
-from accounting.values import EXACT, ZERO, InvalidValueError, PrivacyLoss
+from accounting.charges import Cost, Currency
+from accounting.filters import FilterKind
+from accounting.values import EXACT, InvalidValueError
 from deployments.visualization.series import LossSeries, MemberSeries
 
 PictureFormat = Literal["png", "svg"]
@@ -46,11 +48,25 @@ _LONGEST_NAME = 48
 _TIME_FORMATS = ["%Y", "%b", "%d %b", "%H:%M", "%H:%M", "%H:%M:%S.%f"]
 _DATE_FORMATS = ["", "%Y", "%Y", "%d %b %Y", "%d %b %Y", "%d %b %Y"]
 """By the unit of the ticks, from years to seconds: what a tick says, and what stands once beside the axis."""
+_QUANTITIES = {
+    Currency.EPSILON: ("Epsilon ε", "nats"),
+    Currency.RHO: ("Rho ρ", "nats"),
+    Currency.RENYI: ("Renyi divergence", "nats"),
+    Currency.MU_SQUARED: ("Squared mu µ²", "no unit"),
+}
+"""What a filter counts, with its symbol and its unit."""
+_THEOREMS = {
+    FilterKind.BASIC: "Basic composition (Rogers et al. 2016)",
+    FilterKind.RENYI: "Renyi filter (Feldman, Zrnic 2021)",
+    FilterKind.ZCDP: "zCDP filter (Whitehouse et al. 2023)",
+    FilterKind.GDP: "Gaussian DP filter (Smith, Thakurta 2022)",
+}
+"""`accounting.filters.THEOREMS`, short enough for one line."""
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def draw(series: LossSeries, file_format: PictureFormat, member: str | None = None) -> bytes:
-    """Draws one member filter's loss over time, epsilon above and delta below, each against its cap.
+    """Draws one member filter's loss over time, its own currency above and delta below, each against its cap.
 
     Written figures are rounded outward: what is spent up, what remains down. Not for two threads at once.
 
@@ -110,20 +126,21 @@ class _Panel:
 
 
 def _panels(member: MemberSeries) -> tuple[_Panel, _Panel]:
-    def epsilons(losses: tuple[PrivacyLoss, ...]) -> Column:
-        return np.array([float(loss.epsilon) for loss in losses])
+    def amounts(costs: tuple[Cost, ...]) -> Column:
+        return np.array([float(cost.amount) for cost in costs])
 
-    def deltas(losses: tuple[PrivacyLoss, ...]) -> Column:
-        return np.array([float(loss.delta) for loss in losses])
+    def deltas(costs: tuple[Cost, ...]) -> Column:
+        return np.array([float(cost.delta) for cost in costs])
 
     last = (member.spent[-1], member.cap[-1]) if member.spent else None
+    name, unit = _QUANTITIES[member.currency]
     return (
         _Panel(
-            "Epsilon ε",
-            "nats",
-            epsilons(member.spent),
-            epsilons(member.cap),
-            last and (last[0].epsilon, last[1].epsilon),
+            name if member.order is None else f"{name} of order {member.order}",
+            unit,
+            amounts(member.spent),
+            amounts(member.cap),
+            last and (last[0].amount, last[1].amount),
         ),
         _Panel(
             "Delta δ", "probability", deltas(member.spent), deltas(member.cap), last and (last[0].delta, last[1].delta)
@@ -134,7 +151,11 @@ def _panels(member: MemberSeries) -> tuple[_Panel, _Panel]:
 def _write_heading(figure: Figure, series: LossSeries, member: str) -> None:
     entries = f"{len(series.times):,} ledger {'entry' if len(series.times) == 1 else 'entries'}"
     title = f"Privacy loss of {_shown(series.tenant_id)}"
-    subtitle = f"{_shown(member).capitalize()} composition · {entries}"
+    promised = ""
+    if series.promise is not None:
+        epsilon = _figure(series.promise.epsilon, ROUND_CEILING)
+        promised = f" · promise ε {epsilon}, δ {_figure(series.promise.delta, ROUND_CEILING)}"
+    subtitle = f"{_THEOREMS[series.members[member].kind]}{promised} · {entries}"
     heading = figure.text(_LEFT, 0.935, title, size=14, weight="bold", color=_INK, parse_math=False)
     figure.text(_LEFT, 0.888, subtitle, size=9.5, color=_MUTED, parse_math=False)
     room = float(figure.bbox.width) * (0.98 - _LEFT)
@@ -206,15 +227,21 @@ def _time_limits(times: Column) -> tuple[float, float]:
 
 def _write_end_labels(axes: Axes, spent: Decimal, cap: Decimal) -> None:
     """Names each line and area at its right end, which spares the reader a legend."""
-    remaining = max(EXACT.subtract(cap, spent), ZERO)
+    remaining = EXACT.subtract(cap, spent)
     if spent == cap == 0:
         axes.text(1.012, 0, "cap 0", transform=axes.transAxes, color=_CAP, size=9, va="center", weight="bold")
         return
+    between = f"remaining {_figure(remaining, ROUND_FLOOR)}", _REMAINING
+    if remaining < 0:
+        # Another filter still holds, so this one could be passed.
+        between = f"over by {_figure(EXACT.minus(remaining), ROUND_CEILING)}", _SPENT
     labels = [
         (float(cap), f"cap {_figure(cap, ROUND_FLOOR)}", _CAP),
-        (float(spent + cap) / 2, f"remaining {_figure(remaining, ROUND_FLOOR)}", _REMAINING),
+        (float(spent + cap) / 2, *between),
         (float(spent), f"spent {_figure(spent, ROUND_CEILING)}", _SPENT),
     ]
+    # From above to below, each at its line.
+    labels.sort(key=lambda label: -label[0])
     top = axes.get_ylim()[1]
     places = _spread([value / top for value, _, _ in labels], gap=13.5 / _points_high(axes))
     for place, (_, text, colour) in zip(places, labels, strict=True):

@@ -6,21 +6,33 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from accounting.ledger.entry import Entry, timestamp_text
+from accounting.charges import Cost, Currency
+from accounting.filters import CURRENCIES, FilterKind
+from accounting.ledger.entry import Entry, loss_to_wire, timestamp_text
 from accounting.values import PrivacyLoss, decimal_text
 
 
 @dataclass(frozen=True, slots=True)
 class MemberSeries:
-    """Loss and cap under one member filter, both exact, after each entry.
+    """What one member filter has counted and may count, both exact, after each entry.
 
     Attributes:
-        spent: Sum of all charges, holds included. Falls where a hold was voided.
-        cap: The budget then in force.
+        kind: Which filter.
+        spent: Sum of all charges, holds included. Falls where a hold was voided. May exceed the cap while another
+            filter still holds.
+        cap: The cap then in force.
+        order: Of the Renyi divergence; None for the others.
     """
 
-    spent: tuple[PrivacyLoss, ...]
-    cap: tuple[PrivacyLoss, ...]
+    kind: FilterKind
+    spent: tuple[Cost, ...]
+    cap: tuple[Cost, ...]
+    order: int | None = None
+
+    @property
+    def currency(self) -> Currency:
+        """What the filter counts beside deltas."""
+        return CURRENCIES[self.kind]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +42,13 @@ class LossSeries:
     Attributes:
         tenant_id: Whose.
         times: When each entry was written, in the ledger's order, with time zone.
-        members: A series as long as `times` for each member filter, by name.
+        promise: The (epsilon, delta) that the budget promises after the last entry; None without entries.
+        members: A series as long as `times` for each member filter, by name, basic first.
     """
 
     tenant_id: str
     times: tuple[datetime, ...]
+    promise: PrivacyLoss | None
     members: Mapping[str, MemberSeries]
 
 
@@ -55,20 +69,35 @@ def loss_series(entries: Sequence[Entry], tenant_id: str) -> LossSeries:
         if entry.seq <= seq:
             raise ValueError(f"entry {entry.seq} comes after entry {seq}")
         seq = entry.seq
-    basic = MemberSeries(
-        spent=tuple(entry.spent for entry in entries),
-        cap=tuple(entry.budget for entry in entries),
+    times = tuple(entry.at for entry in entries)
+    if not entries:
+        return LossSeries(tenant_id, times, None, {FilterKind.BASIC.value: MemberSeries(FilterKind.BASIC, (), ())})
+    budget = entries[-1].budget
+    return LossSeries(
+        tenant_id,
+        times,
+        budget.promise,
+        {
+            # A budget keeps the members that it was created with, so each has the same place in every entry.
+            member.kind.value: MemberSeries(
+                kind=member.kind,
+                spent=tuple(entry.spent.costs[place] for entry in entries),
+                cap=tuple(entry.budget.members[place].cap for entry in entries),
+                order=member.order,
+            )
+            for place, member in enumerate(budget.members)
+        },
     )
-    return LossSeries(tenant_id, tuple(entry.at for entry in entries), {"basic": basic})
 
 
 def series_to_wire(series: LossSeries) -> dict[str, Any]:
     """The series as JSON-ready data: floats for charts, and under `exact` the decimals as strings.
 
-    Every list is as long as `times`, which are in UTC. Losses stand under their member filter.
+    Every list is as long as `times`, which are in UTC. Amounts stand under their member filter and its currency.
     """
     return {
         "tenant_id": series.tenant_id,
+        "promise": None if series.promise is None else loss_to_wire(series.promise),
         "times": [timestamp_text(moment) for moment in series.times],
         "members": {name: _member_to_wire(member) for name, member in series.members.items()},
     }
@@ -76,10 +105,10 @@ def series_to_wire(series: LossSeries) -> dict[str, Any]:
 
 def _member_to_wire(member: MemberSeries) -> dict[str, Any]:
     columns: dict[str, list[Decimal]] = {
-        "epsilon_spent": [loss.epsilon for loss in member.spent],
-        "delta_spent": [loss.delta for loss in member.spent],
-        "epsilon_cap": [loss.epsilon for loss in member.cap],
-        "delta_cap": [loss.delta for loss in member.cap],
+        f"{member.currency}_spent": [cost.amount for cost in member.spent],
+        "delta_spent": [cost.delta for cost in member.spent],
+        f"{member.currency}_cap": [cost.amount for cost in member.cap],
+        "delta_cap": [cost.delta for cost in member.cap],
     }
     floats: dict[str, Any] = {name: [float(value) for value in values] for name, values in columns.items()}
     return floats | {"exact": {name: [decimal_text(value) for value in values] for name, values in columns.items()}}

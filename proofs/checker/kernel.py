@@ -1,143 +1,379 @@
 """The rules of inference. Each function says what is wrong with one step; saying nothing, it vouches for the step.
 
-All arithmetic is exact (`fractions.Fraction`) except the logarithms of the Gaussian's conversion, which are enclosed in
-balls (`flint.arb`, Johansson 2017): a comparison of balls is true only where it is true of every point in them.
+All arithmetic is exact (`fractions.Fraction`) except where `proofs.checker.balls` decides with certainty. Every
+rule may conclude more than it must: a larger cost is a weaker claim.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Context, Decimal
 from fractions import Fraction
-from typing import NamedTuple
 
-import flint
+from proofs.certificate import EPSILON, FILTER_RULES, MU_SQUARED, PRICING_RULES, RENYI, RHO, RULES, Node
+from proofs.checker import balls
+from proofs.checker.events import Event
+from proofs.checker.values import NOTHING, Budget, Cost, Costs, Member
 
-from proofs.certificate import Node
-
-_BITS = 512
-"""Working precision of the balls. Too little precision can only refuse a true claim, never accept a false one."""
-
-
-class Loss(NamedTuple):
-    """A privacy loss (epsilon, delta), exact."""
-
-    epsilon: Fraction
-    delta: Fraction
-
-    def plus(self, other: "Loss") -> "Loss":
-        """The sum of both."""
-        return Loss(self.epsilon + other.epsilon, self.delta + other.delta)
-
-    def minus(self, other: "Loss") -> "Loss":
-        """The difference of both."""
-        return Loss(self.epsilon - other.epsilon, self.delta - other.delta)
-
-    def within(self, cap: "Loss") -> bool:
-        """Whether neither part exceeds the cap's."""
-        return self.epsilon <= cap.epsilon and self.delta <= cap.delta
+_CONVERSIONS = frozenset(
+    {"pure_to_renyi", "pure_to_rho", "pure_to_mu", "rho_to_renyi", "renyi_to_epsilon", "mu_to_epsilon", "accountant"}
+)
+"""The pricing rules that speak of whatever event their premise speaks of; the others are named after their event."""
+MAX_WORK = 1_000_000
+"""How many terms of series a document may need. They are summed in seconds."""
+_SHORT = Context(prec=12)
+_SERIES = ("poisson_gaussian", "fixed_size_gaussian")
 
 
-NO_LOSS = Loss(Fraction(0), Fraction(0))
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A pricing step, with the event that it prices.
+
+    Attributes:
+        numbers: All numbers of the step.
+        cost: What it concludes.
+        currency: What that is counted in.
+        event: What the ledger recorded.
+        premises: What the steps that it rests on conclude.
+    """
+
+    numbers: Mapping[str, Fraction]
+    cost: Cost
+    currency: str
+    event: Event
+    premises: Sequence[Cost]
+
+    @property
+    def order(self) -> Fraction:
+        """The Renyi order that the step speaks of."""
+        return self.numbers["order"]
+
+    def ratio(self, of: str, to: str) -> Fraction:
+        """The quotient of two of the event's numbers."""
+        return self.event.numbers[of] / self.event.numbers[to]
 
 
-def loss_in(node: Node, prefix: str = "") -> Loss:
-    """The loss that a step's numbers name."""
-    return Loss(Fraction(node.numbers[f"{prefix}epsilon"]), Fraction(node.numbers[f"{prefix}delta"]))
+Reasons = Iterator[str]
 
 
-def check_pricing(node: Node, event: Mapping[str, str]) -> Iterator[str]:
-    """Whether the event costs at most the step's (epsilon, delta).
+def cost_in(node: Node) -> Cost:
+    """The cost that a pricing step, or the total, concludes."""
+    return Cost(Fraction(node.numbers[node.currency]), Fraction(node.numbers["delta"]))
+
+
+def check_pricing(node: Node, event: Event) -> Reasons:
+    """Whether the event costs at most what the step says, and everything that it rests on holds.
 
     Args:
-        node: A step of one of the `proofs.certificate.LEAF_RULES`.
-        event: Kind and numbers of the event that the ledger recorded.
+        node: A step of one of the `proofs.certificate.PRICING_RULES`.
+        event: What the ledger recorded.
     """
-    if event["kind"] != node.rule:
-        yield f"the ledger recorded a {event['kind']} event, the derivation prices a {node.rule} event"
+    if node.rule in _CONVERSIONS:
+        parts: Sequence[Event] = [event] * len(node.premises)
+    elif node.rule == event.kind:
+        parts = event.parts
+    else:
+        yield f"the ledger recorded a {event.kind} event, the derivation prices a {node.rule} event"
+        return
+    if len(parts) != len(node.premises):
+        yield f"the ledger recorded {len(parts)} parts of a {event.kind} event, the derivation prices another number"
         return
     numbers = {name: Fraction(text) for name, text in node.numbers.items()}
-    # A claim's epsilon and delta are compared in `_claim`, where a weaker conclusion is also right.
-    for name, text in event.items():
-        if name not in ("kind", "epsilon", "delta") and numbers[name] != Fraction(text):
-            yield f"the ledger recorded {name} {text}, the derivation uses {node.numbers[name]}"
-    match node.rule:
-        case "claim":
-            yield from _claim(numbers, event)
-        case "laplace":
-            yield from _laplace(numbers)
-        case "gaussian":
-            yield from _gaussian(numbers)
-
-
-def _claim(numbers: Mapping[str, Fraction], event: Mapping[str, str]) -> Iterator[str]:
-    for name in ("epsilon", "delta"):
-        if numbers[name] < Fraction(event[name]):
-            yield f"the engine stated {name} {event[name]}, less was charged for it"
-
-
-def _laplace(numbers: Mapping[str, Fraction]) -> Iterator[str]:
-    if numbers["scale"] == 0 or numbers["sensitivity"] == 0:
-        yield "the scale and the sensitivity must be greater than 0"
-    elif numbers["epsilon"] * numbers["scale"] < numbers["sensitivity"]:
-        yield "epsilon is less than sensitivity / scale"
-
-
-def _gaussian(numbers: Mapping[str, Fraction]) -> Iterator[str]:
-    sensitivity, sigma, order, delta = (numbers[name] for name in ("sensitivity", "sigma", "order", "delta"))
-    if sigma == 0 or sensitivity == 0:
-        yield "sigma and the sensitivity must be greater than 0"
-    elif numbers["rho"] != sensitivity**2 / (2 * sigma**2):
-        yield "rho is not sensitivity^2 / (2 sigma^2)"
-    elif order <= 1:
+    # What a claim states is compared in its rule, where a weaker conclusion is also right.
+    for name in RULES[node.rule].numbers:
+        if name in event.numbers and numbers[name] != event.numbers[name]:
+            yield f"the ledger recorded {name} {_text(event.numbers[name])}, the derivation uses {_text(numbers[name])}"
+    if any(
+        premise.currency == RENYI and premise.numbers["order"] != node.numbers["order"] for premise in node.premises
+    ):
+        yield "the step and what it rests on speak of different Renyi orders"
+    if node.currency == RENYI and numbers["order"] <= 1:
         yield "the Renyi order must be greater than 1"
-    elif numbers["renyi"] != order * numbers["rho"]:
-        yield "the Renyi divergence is not order * rho"
-    elif not 0 < delta < 1:
-        yield "a Gaussian needs a delta greater than 0 and less than 1"
-    elif not _conversion_holds(numbers["renyi"], order, delta, numbers["epsilon"]):
+    else:
+        step = Step(numbers, cost_in(node), node.currency, event, [cost_in(premise) for premise in node.premises])
+        yield from _CHECKS[node.rule](step)
+    for premise, part in zip(node.premises, parts, strict=True):
+        yield from check_pricing(premise, part)
+
+
+def _claim(step: Step) -> Reasons:
+    for name, charged in (("epsilon", step.cost.amount), ("delta", step.cost.delta)):
+        if charged < step.event.numbers[name]:
+            yield f"the engine stated {name} {_text(step.event.numbers[name])}, less was charged for it"
+
+
+def _zcdp(step: Step) -> Reasons:
+    if step.cost.amount < step.event.numbers["rho"]:
+        yield f"the engine stated rho {_text(step.event.numbers['rho'])}, less was charged for it"
+
+
+def _laplace(step: Step) -> Reasons:
+    epsilon = step.ratio("sensitivity", "scale")
+    if step.currency == EPSILON:
+        if step.cost.amount < epsilon:
+            yield "epsilon is less than sensitivity / scale"
+    elif not balls.covers_laplace(step.cost.amount, step.order, epsilon):
+        yield "the Renyi divergence is less than that of the Laplace noise"
+
+
+def _discrete_laplace(step: Step) -> Reasons:
+    epsilon = step.ratio("sensitivity", "scale")
+    if step.currency == EPSILON:
+        if step.cost.amount < epsilon:
+            yield "epsilon is less than sensitivity / scale"
+    elif not balls.covers_discrete_laplace(step.cost.amount, step.order, epsilon, step.event.numbers["sensitivity"]):
+        yield "the Renyi divergence is less than that of the discrete Laplace noise"
+
+
+def _gaussian(step: Step) -> Reasons:
+    mu_squared = step.ratio("sensitivity", "sigma") ** 2
+    if step.currency == MU_SQUARED and step.cost.amount < mu_squared:
+        yield "mu^2 is less than (sensitivity / sigma)^2"
+    if step.currency == RHO and step.cost.amount < mu_squared / 2:
+        yield "rho is less than sensitivity^2 / (2 sigma^2)"
+
+
+def _discrete_gaussian(step: Step) -> Reasons:
+    if step.cost.amount < step.ratio("sensitivity", "sigma") ** 2 / 2:
+        yield "rho is less than sensitivity^2 / (2 sigma^2)"
+
+
+def _exponential(step: Step) -> Reasons:
+    if step.numbers["factor"] != (1 if step.event.monotonic else 2):
+        yield "the factor must be 2, or 1 where the ledger recorded that all scores move in one direction"
+    epsilon = step.numbers["factor"] * step.ratio("sensitivity", "scale")
+    if step.currency == EPSILON and step.cost.amount < epsilon:
+        yield "epsilon is less than factor * sensitivity / scale"
+    if step.currency == RHO and not step.event.gumbel:
+        yield "only selection by Gumbel noise has a rho by its range"
+    if step.currency == RHO and step.cost.amount < epsilon**2 / 8:
+        yield "rho is less than (factor * sensitivity / scale)^2 / 8"
+
+
+def _randomized_response(step: Step) -> Reasons:
+    truth, others = step.event.numbers["probability"], step.event.numbers["categories"] - 1
+    if not balls.covers_log_odds(step.cost.amount, truth * others / (1 - truth)):
+        yield "epsilon is less than ln(probability (categories - 1) / (1 - probability))"
+
+
+def _poisson_laplace(step: Step) -> Reasons:
+    base, rate = step.ratio("sensitivity", "scale"), step.event.numbers["sampling_probability"]
+    if not balls.covers_amplified(step.cost.amount, base, rate):
+        yield "epsilon is less than ln(1 + sampling_probability (exp(sensitivity / scale) - 1))"
+
+
+def _poisson_gaussian(step: Step) -> Reasons:
+    order, multiplier = step.order, step.ratio("sigma", "sensitivity")
+    rate = step.event.numbers["sampling_probability"]
+    if not balls.in_series_range(order, multiplier):
+        yield "no Renyi divergence is derived here at such an order, or for such noise"
+    elif not balls.covers(step.cost.amount, balls.poisson_gaussian(int(order), multiplier, rate)):
+        yield "the Renyi divergence is less than that of the sampled Gaussian"
+
+
+def _fixed_size_gaussian(step: Step) -> Reasons:
+    order, multiplier = step.order, step.ratio("sigma", "sensitivity")
+    rate = step.ratio("sample_size", "population")
+    if not balls.in_series_range(order, multiplier):
+        yield "no Renyi divergence is derived here at such an order, or for such noise"
+    elif not balls.covers(step.cost.amount, balls.fixed_size_gaussian(int(order), multiplier, rate)):
+        yield "the Renyi divergence is less than that of the sampled Gaussian"
+
+
+def _self_composed(step: Step) -> Reasons:
+    if not step.premises[0].times(step.event.numbers["count"]).within(step.cost):
+        yield "the cost is less than count times that of one operation"
+
+
+def _composed(step: Step) -> Reasons:
+    if not _sum(step.premises).within(step.cost):
+        yield "the cost is less than the sum over all operations"
+
+
+def _parallel(step: Step) -> Reasons:
+    # Where nobody says what neighbours are, they may differ in two partitions.
+    counted = 1 if step.event.adjacency == "add_remove" else 2
+    if step.numbers["counted"] != counted:
+        yield f"under the adjacency that the ledger recorded, {counted} partitions count"
+    amounts = sorted([cost.amount for cost in step.premises], reverse=True)[:counted]
+    deltas = sorted([cost.delta for cost in step.premises], reverse=True)[:counted]
+    if not Cost(sum(amounts, Fraction(0)), sum(deltas, Fraction(0))).within(step.cost):
+        yield "the cost is less than that of the partitions that count"
+
+
+def _pure_to_renyi(step: Step) -> Reasons:
+    yield from _delta_beside(step)
+    if not balls.covers_pure(step.cost.amount, step.order, step.premises[0].amount):
+        yield "the Renyi divergence is less than an operation of that epsilon may have"
+
+
+def _pure_to_rho(step: Step) -> Reasons:
+    yield from _delta_beside(step)
+    if step.cost.amount < step.premises[0].amount ** 2 / 2:
+        yield "rho is less than epsilon^2 / 2"
+
+
+def _pure_to_mu(step: Step) -> Reasons:
+    yield from _delta_beside(step)
+    if not balls.mu_covers_pure(step.cost.amount, step.premises[0].amount):
+        yield "mu^2 is less than an operation of that epsilon may have"
+
+
+def _rho_to_renyi(step: Step) -> Reasons:
+    yield from _delta_beside(step)
+    if step.cost.amount < step.order * step.premises[0].amount:
+        yield "the Renyi divergence is less than order * rho"
+
+
+def _renyi_to_epsilon(step: Step) -> Reasons:
+    yield from _delta_beside(step, step.numbers["conversion_delta"])
+    if step.order <= 1:
+        yield "the Renyi order must be greater than 1"
+    elif not 0 < step.numbers["conversion_delta"] < 1:
+        yield "a conversion needs a delta greater than 0 and less than 1"
+    elif not balls.renyi_is_converted(
+        step.premises[0].amount, step.order, step.numbers["conversion_delta"], step.cost.amount
+    ):
         yield "epsilon is less than what this delta costs at the stated Renyi order"
 
 
-def _conversion_holds(renyi: Fraction, order: Fraction, delta: Fraction, epsilon: Fraction) -> bool:
-    """Whether epsilon >= renyi + ln(1 - 1/order) - (ln delta + ln order) / (order - 1), with certainty.
-
-    Canonne, Kamath and Steinke 2020, Proposition 12 (v4). Every order above 1 gives a valid bound.
-    """
-    with flint.ctx.workprec(_BITS):
-        gain = _ball((order - 1) / order).log()
-        needed = _ball(renyi) + gain - (_ball(delta).log() + _ball(order).log()) / _ball(order - 1)
-        return bool(_ball(epsilon) >= needed)
+def _mu_to_epsilon(step: Step) -> Reasons:
+    yield from _delta_beside(step, step.numbers["conversion_delta"])
+    if not balls.mu_is_converted(step.premises[0].amount, step.numbers["conversion_delta"], step.cost.amount):
+        yield "epsilon is less than what this delta costs by the exact formula of the Gaussian"
 
 
-def _ball(value: Fraction) -> flint.arb:
-    return flint.arb(flint.fmpq(value.numerator, value.denominator))
+def _accountant(step: Step) -> Reasons:
+    # Taken on the service's word, as the step says itself. What can be derived must be.
+    if step.event.kind not in (*_SERIES, "self_composed", "composed", "parallel"):
+        yield f"the cost of a {step.event.kind} event is derived, not taken on the service's word"
 
 
-def check_filter(node: Node, charge: Loss, spent: Loss, cap: Loss) -> Iterator[str]:
-    """Whether the step is an admission by the basic composition filter: before + charge = after <= cap.
+def _delta_beside(step: Step, converted: Fraction = Fraction(0)) -> Reasons:
+    if step.cost.delta < step.premises[0].delta + converted:
+        yield "delta is less than that of what the step rests on, with that of the conversion"
+
+
+_CHECKS: Mapping[str, Callable[[Step], Reasons]] = {
+    "claim": _claim,
+    "zcdp": _zcdp,
+    "laplace": _laplace,
+    "discrete_laplace": _discrete_laplace,
+    "gaussian": _gaussian,
+    "discrete_gaussian": _discrete_gaussian,
+    "exponential": _exponential,
+    "randomized_response": _randomized_response,
+    "poisson_laplace": _poisson_laplace,
+    "poisson_gaussian": _poisson_gaussian,
+    "fixed_size_gaussian": _fixed_size_gaussian,
+    "self_composed": _self_composed,
+    "composed": _composed,
+    "parallel": _parallel,
+    "pure_to_renyi": _pure_to_renyi,
+    "pure_to_rho": _pure_to_rho,
+    "pure_to_mu": _pure_to_mu,
+    "rho_to_renyi": _rho_to_renyi,
+    "renyi_to_epsilon": _renyi_to_epsilon,
+    "mu_to_epsilon": _mu_to_epsilon,
+    "accountant": _accountant,
+}
+assert _CHECKS.keys() == PRICING_RULES
+
+
+def check_admission(node: Node, charge: Costs, spent: Costs, budget: Budget, event: Event) -> Reasons:
+    """Whether the step is an admission by the composed filter, and its premises those of the budget's members.
 
     Args:
-        node: A step of rule ``filter``.
-        charge: What the ledger charged.
+        node: A step of rule ``composed_filter``.
+        charge: What the ledger charged, by member.
         spent: What had been spent after the charge, by the ledger.
-        cap: The cap in force, by the ledger.
+        budget: The promise and caps in force, by the ledger.
+        event: What was charged.
     """
-    for name, by_ledger in (("charge", charge), ("after", spent), ("cap", cap)):
-        if loss_in(node, f"{name}_") != by_ledger:
+    promise = Cost(Fraction(node.numbers["promise_epsilon"]), Fraction(node.numbers["promise_delta"]))
+    if promise != budget.promise:
+        yield "the admission step's promise is not the ledger's"
+    if [step.rule for step in node.premises] != [FILTER_RULES[name] for name in budget.members]:
+        yield "the admission does not rest on the budget's member filters, each once and in order"
+        return
+    if sum(member.cap.delta + member.conversion_delta for member in budget.members.values()) > promise.delta:
+        yield "the members' shares of delta sum to more than the promised delta"
+    if budget.members["basic"].cap.amount != promise.amount:
+        yield "the basic filter's cap is not the promised epsilon"
+    holding = sum(spent[name].within(member.cap) for name, member in budget.members.items())
+    if holding == 0:
+        yield "the balance exceeds the cap of every member filter"
+    if Fraction(node.numbers["holding"]) != holding:
+        yield f"the admission step says that {node.numbers['holding']} filters hold, not {holding}"
+    for step, (name, member) in zip(node.premises, budget.members.items(), strict=True):
+        reasons = [*_filter(step, charge[name], spent[name], member), *_cap_keeps(step, member, promise.amount)]
+        yield from (f"{name} filter: {reason}" for reason in (*reasons, *check_pricing(step.premises[0], event)))
+
+
+def _filter(node: Node, charge: Cost, spent: Cost, member: Member) -> Reasons:
+    """Whether the step adds the charge to the balance of one member: before + charge = after."""
+
+    def part(name: str) -> Cost:
+        return Cost(Fraction(node.numbers[f"{name}_{node.currency}"]), Fraction(node.numbers[f"{name}_delta"]))
+
+    for name, by_ledger in (("charge", charge), ("after", spent), ("cap", member.cap)):
+        if part(name) != by_ledger:
             yield f"the balance step's {name} is not the ledger's"
-    if loss_in(node, "before_").plus(loss_in(node, "charge_")) != loss_in(node, "after_"):
+    if part("before").plus(part("charge")) != part("after"):
         yield "the balance does not add up: before + charge is not after"
-    if not loss_in(node, "after_").within(loss_in(node, "cap_")):
-        yield "the balance exceeds the cap"
-    if loss_in(node, "charge_") != loss_in(node.premises[0]):
-        yield "the balance step charges another loss than its premise derives"
+    if part("charge") != cost_in(node.premises[0]):
+        yield "the balance step charges another cost than its premise derives"
+    if node.currency == RENYI and node.premises[0].numbers["order"] != node.numbers["order"]:
+        yield "the charge is derived at another Renyi order than the filter's"
 
 
-def check_composition(node: Node, standing: Sequence[Node]) -> Iterator[str]:
+def _cap_keeps(node: Node, member: Member, promise: Fraction) -> Reasons:
+    """Whether the member's cap, converted with the member's delta, keeps the promised epsilon."""
+    if node.rule == FILTER_RULES["basic"]:
+        return
+    cap, delta, order = member.cap.amount, member.conversion_delta, Fraction(node.numbers.get("order", "0"))
+    if Fraction(node.numbers["conversion_delta"]) != delta or Fraction(node.numbers["promise_epsilon"]) != promise:
+        yield "the balance step converts with another delta, or to another epsilon, than the ledger's"
+    if node.currency == RENYI and order != member.order:
+        yield "the balance step's order is not the one that the ledger's filter is committed to"
+    match node.rule:
+        case "renyi_filter":
+            kept = balls.renyi_is_converted(cap, order, delta, promise)
+        case "zcdp_filter":
+            kept = balls.renyi_is_converted(order * cap, order, delta, promise)
+        case _:
+            kept = balls.mu_is_converted(cap, delta, promise)
+    if not kept:
+        yield "the cap does not keep the promised epsilon at the delta of the conversion"
+
+
+def check_composition(node: Node, standing: Sequence[Node]) -> Reasons:
     """Whether the step sums exactly the given pricing steps (Dwork and Roth 2014, Theorem 3.16)."""
     if list(node.premises) != list(standing):
         yield "the total does not rest on exactly the certificates that stand"
-        return
-    total = NO_LOSS
-    for premise in standing:
-        total = total.plus(loss_in(premise))
-    if loss_in(node) != total:
+    elif cost_in(node) != _sum([cost_in(premise) for premise in standing]):
         yield "the total is not the sum over the certificates that stand"
+
+
+def check_work(roots: Sequence[Node]) -> Reasons:
+    """Whether all series that the derivations need can be summed in seconds. Equal ones are summed once."""
+    series = {
+        tuple(sorted((name, text) for name, text in step.numbers.items() if name not in (RENYI, "delta"))): step
+        for root in roots
+        for step in root.steps()
+        if step.rule in _SERIES
+    }
+    terms = [balls.series_terms(Fraction(step.numbers["order"]), step.rule == _SERIES[1]) for step in series.values()]
+    if sum(terms) > MAX_WORK:
+        yield f"the derivations need series of more than {MAX_WORK} terms, which takes too long to check"
+
+
+def _sum(costs: Sequence[Cost]) -> Cost:
+    total = NOTHING
+    for cost in costs:
+        total = total.plus(cost)
+    return total
+
+
+def _text(value: Fraction) -> str:
+    """A number for a message, to twelve digits."""
+    return str(_SHORT.divide(Decimal(value.numerator), Decimal(value.denominator)))

@@ -21,8 +21,9 @@ from proofs.certificate import (
     quoted,
 )
 from proofs.checker.chain import OPENINGS, Body, check_links, linked, read_body
-from proofs.checker.kernel import Loss, check_composition, check_filter, check_pricing
+from proofs.checker.kernel import check_admission, check_composition, check_work
 from proofs.checker.signature import check_signature, thumbprint
+from proofs.checker.values import Cost
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,9 @@ def verify_document(text: str | bytes, trusted_keys: Sequence[Mapping[str, Any]]
 
 def _verify(text: str | bytes, trusted_keys: Sequence[Mapping[str, Any]] | None) -> Report:
     bundle = parse_bundle(parse_json(_decoded(text)))
-    reasons: list[str] = []
+    reasons = list(check_work([certificate.derivation for certificate in bundle.certificates]))
+    if reasons:
+        return Report(valid=False, reasons=reasons)
     facts: list[str] = []
     try:
         facts.append(_check_signer(bundle, trusted_keys))
@@ -100,6 +103,10 @@ def _verify(text: str | bytes, trusted_keys: Sequence[Mapping[str, Any]] | None)
         return Report(valid=False, reasons=reasons)
     facts += _facts(bundle, ordered)
     return Report(True, [], facts, bundle.tenant_id, bundle.job_id, bundle.epsilon, bundle.delta)
+
+
+_CLAIMS = frozenset({"claim", "zcdp"})
+"""The rules that take an engine's word for a cost."""
 
 
 def _decoded(text: str | bytes) -> str:
@@ -143,11 +150,9 @@ def _check_certificate(certificate: Certificate, job_id: str, bodies: Mapping[Ch
         yield f"a {opening.kind} entry opens no allocation"
         return
     yield from _check_belongs(opening, certificate, job_id)
-    claim = Loss(Fraction(certificate.epsilon), Fraction(certificate.delta))
-    if claim != opening.charge:
+    if Cost(Fraction(certificate.epsilon), Fraction(certificate.delta)) != opening.charge["basic"]:
         yield "the claim is not what the ledger charged"
-    yield from check_filter(certificate.derivation, opening.charge, opening.spent, opening.budget)
-    yield from check_pricing(certificate.derivation.premises[0], opening.event)
+    yield from check_admission(certificate.derivation, opening.charge, opening.spent, opening.budget, opening.event)
     yield from _check_later(certificate, opening, job_id, bodies)
 
 
@@ -186,7 +191,7 @@ def _check_total(bundle: ProofBundle) -> Iterator[str]:
     for allocation_id, count in times.items():
         if count > 1:
             yield f"total: the allocation {quoted(allocation_id)} has {count} certificates"
-    standing = [item.derivation.premises[0] for item in bundle.certificates if item.standing == STANDS]
+    standing = [item.pricing for item in bundle.certificates if item.standing == STANDS]
     for reason in check_composition(bundle.composition, standing):
         yield f"total: {reason}"
     numbers = bundle.composition.numbers
@@ -195,15 +200,26 @@ def _check_total(bundle: ProofBundle) -> Iterator[str]:
 
 
 def _facts(bundle: ProofBundle, bodies: Sequence[Body]) -> Iterator[str]:
-    rules = Counter(certificate.derivation.premises[0].rule for certificate in bundle.certificates)
+    rules = [{step.rule for step in certificate.derivation.steps()} for certificate in bundle.certificates]
+    claimed = sum(not used.isdisjoint(_CLAIMS) for used in rules)
+    computed = sum("accountant" in used for used in rules)
+    derived = sum(used.isdisjoint({*_CLAIMS, "accountant"}) for used in rules)
     voided = sum(certificate.standing == VOIDED for certificate in bundle.certificates)
-    yield f"allocations: {len(bundle.certificates)}; every claim derived again, every balance within its cap"
-    if rules["claim"]:
-        yield f"rests on the engine's own claim, taken on its word: {rules['claim']} of them"
-    if rules["laplace"] + rules["gaussian"]:
+    yield (
+        f"allocations: {len(bundle.certificates)}; every derivation checked again, every charge admitted while a "
+        "member filter held"
+    )
+    if claimed:
+        yield f"rests on the engine's own claim, taken on its word: {claimed} of them"
+    if computed:
+        yield (
+            "rests on an epsilon that two accountants in the service computed, taken on the service's word and not "
+            f"derived in this document: {computed} of them"
+        )
+    if derived:
         yield (
             "follows from the noise and the sensitivity that the ledger recorded, the sensitivity being the engine's "
-            f"statement: {rules['laplace'] + rules['gaussian']} of them"
+            f"statement: {derived} of them"
         )
     if voided:
         yield f"voided on the engine's statement that no data was read, and so counted as 0: {voided} of them"

@@ -1,6 +1,7 @@
 """A proof as a LaTeX document, for people.
 
-The document needs nothing beyond a standard LaTeX installation (amsmath, amssymb, booktabs, longtable). Whatever comes
+The document needs nothing beyond a standard LaTeX installation (amsmath, amssymb, booktabs, longtable). Whatever
+comes
 from outside, job ids above all, is escaped character by character: nothing in a proof can become a command.
 """
 
@@ -10,8 +11,8 @@ from decimal import Context, Decimal
 from fractions import Fraction
 from typing import Any
 
-from proofs.certificate import STANDS, Certificate, Node, ProofBundle, parse_bundle
-from proofs.render.symbolic import conversion_steps, gaussian_steps, laplace_steps
+from proofs.certificate import CURRENCIES, RULES, STANDS, Certificate, Node, ProofBundle, parse_bundle
+from proofs.render.sections import SECTIONS
 
 _INSTANCES = 20
 """So many different instances of a rule are written out; the rest are left to the JSON document."""
@@ -53,35 +54,56 @@ _PREAMBLE = r"""\documentclass[11pt,a4paper]{article}
 \begin{document}
 """
 
-_LAPLACE = r"""Laplace noise of scale $b$ is added to each coordinate of a statistic that one privacy unit
-changes by at most $\Delta_1$ in the $L_1$ norm (Dwork, McSherry, Nissim and Smith 2006; Dwork and Roth 2014,
-Theorem 3.6)."""
+_SYMBOLS = {
+    "sensitivity": r"\Delta",
+    "scale": "b",
+    "sigma": r"\sigma",
+    "factor": "f",
+    "probability": "p",
+    "categories": "k",
+    "sampling_probability": "q",
+    "sample_size": "m",
+    "population": "n",
+    "count": "n",
+    "counted": r"\text{counted}",
+    "conversion_delta": r"\delta_c",
+    "order": r"\alpha",
+    "epsilon": r"\varepsilon",
+    "renyi": r"D_\alpha",
+    "rho": r"\rho",
+    "mu_squared": r"\mu^2",
+    "delta": r"\delta",
+}
+_MEMBERS = {"epsilon": "basic", "renyi": r"R\'enyi", "rho": "zCDP", "mu_squared": "Gaussian DP"}
+"""What the filter that counts in a currency is called."""
 
-_GAUSSIAN = r"""Gaussian noise of standard deviation $\sigma$ is added to each coordinate of a statistic that
-one privacy unit changes by at most $\Delta$ in the $L_2$ norm. By rotation, the two output distributions differ
-in one coordinate only (Bun and Steinke 2016)."""
-
-_CONVERSION = r"""From the R\'enyi divergence at order $\alpha$ to $(\varepsilon, \delta)$ (Canonne, Kamath and
-Steinke 2020, Proposition 12), with $Z$ the privacy loss. Every order $\alpha > 1$ gives a valid bound."""
-
-_CLAIM = r"""The engine states that its operation is $(\varepsilon, \delta)$-differentially private.
-\textbf{This is taken on the engine's word: nothing in this document proves it.}"""
-
-_FILTER = r"""Let $(\varepsilon_i, \delta_i)$ be the charges in the order in which they were admitted, each
-chosen with full knowledge of all earlier outputs. A charge is admitted only while
+_FILTER = r"""A budget promises some $(\varepsilon, \delta)$ and has one or more member filters, each with a cap and
+a share $\delta_m$ of the promised delta, fixed in advance. Each member counts what every charge costs in its own
+currency: the basic one $\varepsilon$ (Rogers, Roth, Ullman and Vadhan 2016), the others R\'enyi divergence at one
+committed order (Feldman and Zrnic 2021, Theorem 4.3), $\rho$ (Whitehouse, Ramdas, Rogers and Wu 2023, Theorem 1) or
+$\mu^2$ (Smith and Thakurta 2022), and the deltas of claims beside it. Each charge is chosen with full knowledge of
+all earlier outputs. An analyst who is stopped before a member's sum would pass its cap is $(\varepsilon,
+\delta_m)$-differentially private. A charge is admitted while any member holds after it. Let $S_m$ be those
+transcripts in a set $S$ at whose end $m$ is the first member that holds. On $S_m$ the interaction is the one that
+$m$ alone would have stopped, so
 \begin{gather*}
-\sum_i \varepsilon_i \le \varepsilon_{\mathrm{cap}}, \qquad \sum_i \delta_i \le \delta_{\mathrm{cap}},
+P(S) = \sum_m P(S_m) \le \sum_m \bigl(e^{\varepsilon} Q(S_m) + \delta_m\bigr) \le e^{\varepsilon} Q(S) + \delta,
+\qquad
+\sum_m \delta_m \le \delta.
 \end{gather*}
-and the whole history is then $(\varepsilon_{\mathrm{cap}}, \delta_{\mathrm{cap}})$-differentially private
-(Rogers, Roth, Ullman and Vadhan 2016). For charges fixed in advance the sums themselves are a guarantee (Dwork
-and Roth 2014, Theorem 3.16); for charges chosen on the way they say how much of the cap is used, and the
-guarantee is the cap's. Every row of the table shows one balance: before $+$ charge $=$ after $\le$ cap."""
+The whole history keeps the promise. For charges fixed in advance the sums themselves are a guarantee (Dwork and
+Roth 2014, Theorem 3.16); for charges chosen on the way they say how much of the budget is used, and the guarantee
+is the budget's. Every row of the table shows one balance of one member: before $+$ charge $=$ after, and the cap. A
+member that is marked with a star does not hold."""
 
 _TRUST = r"""\begin{itemize}
 \item The key. The signature shows that the document is whole; whose it is, is known by comparing the key's name
 with the keys that the service publishes at \texttt{/.well-known/jwks.json}.
 \item The engine's statements: its claims, its sensitivities, what a privacy unit is, and, for a voided
 allocation, that no data was read.
+\item The service's statements: an $\varepsilon$ that is marked as computed by its accountants, and that partitions
+are
+disjoint and do not depend on the data.
 \item That the noise recorded here was really drawn and added.
 \item That the job has no allocations that are left out here: the signature vouches for that, the mathematics
 cannot.
@@ -149,43 +171,43 @@ def _claim_section(proof: ProofBundle) -> str:
 
 
 def _derivations(proof: ProofBundle) -> Iterable[str]:
-    leaves = [certificate.derivation.premises[0] for certificate in proof.certificates]
-    for rule in ("laplace", "gaussian", "claim"):
-        # Equal events are written once: a dictionary keeps the first of each, in order.
-        distinct = list({tuple(sorted(leaf.numbers.items())): leaf for leaf in leaves if leaf.rule == rule}.values())
-        if not distinct:
+    # Equal steps are written once: a dictionary keeps the first of each, in order.
+    found: dict[str, dict[tuple[object, ...], Node]] = {}
+    for certificate in proof.certificates:
+        for step in certificate.derivation.steps():
+            key = (step.currency, *sorted(step.numbers.items()))
+            found.setdefault(step.rule, {}).setdefault(key, step)
+    for rule, section in SECTIONS.items():
+        steps = list(found.get(rule, {}).values())
+        if not steps:
             continue
-        match rule:
-            case "laplace":
-                yield f"\\section*{{Laplace noise}}\n{_LAPLACE}\n{_gather(laplace_steps())}"
-            case "gaussian":
-                yield f"\\section*{{Gaussian noise}}\n{_GAUSSIAN}\n{_gather(gaussian_steps())}"
-                yield f"{_CONVERSION}\n{_gather(conversion_steps())}"
-            case _:
-                yield f"\\section*{{Engine's claims}}\n{_CLAIM}"
-        yield "In this job:\n" + _gather([_instance(leaf) for leaf in distinct[:_INSTANCES]])
-        if len(distinct) > _INSTANCES:
-            yield f"and {len(distinct) - _INSTANCES} more, in the JSON document."
+        yield f"\\section*{{{section.title}}}\n{section.text}"
+        if section.steps is not None:
+            yield _gather(section.steps())
+        yield "In this job:\n" + _gather([_instance(step) for step in steps[:_INSTANCES]])
+        if len(steps) > _INSTANCES:
+            yield f"and {len(steps) - _INSTANCES} more, in the JSON document."
 
 
-def _instance(leaf: Node) -> str:
-    numbers = leaf.numbers
-    loss = rf"\varepsilon {_equals(numbers['epsilon'])},\ \delta {_equals(numbers['delta'])}"
-    match leaf.rule:
-        case "laplace":
-            ratio = str(Fraction(numbers["sensitivity"]) / Fraction(numbers["scale"]))
-            return (
-                rf"\Delta_1 {_equals(numbers['sensitivity'])},\ b {_equals(numbers['scale'])},\ \frac{{\Delta_1}}{{b}} "
-                rf"{_equals(ratio)} \le \varepsilon {_equals(numbers['epsilon'])},\ \delta {_equals(numbers['delta'])}"
-            )
-        case "gaussian":
-            return (
-                rf"\Delta {_equals(numbers['sensitivity'])},\ \sigma {_equals(numbers['sigma'])},\ "
-                rf"\rho {_equals(numbers['rho'])},\ \alpha {_equals(numbers['order'])},\ "
-                rf"\alpha\rho {_equals(numbers['renyi'])} \\ \Longrightarrow\ {loss}"
-            )
-        case _:
-            return loss
+def _instance(step: Node) -> str:
+    """What a step says, in numbers: what it was given, what it rests on, what it concludes."""
+    given = [f"{_SYMBOLS[name]} {_equals(step.numbers[name])}" for name in RULES[step.rule].numbers]
+    if len(step.premises) == 1:
+        given += _costs(step.premises[0])
+    elif step.premises:
+        given.append(rf"\text{{{len(step.premises)} costs}}")
+    before, concluded = (r",\ ".join(part) for part in (given, _costs(step)))
+    return rf"{before} \\ \Longrightarrow\ {concluded}" if given else concluded
+
+
+def _costs(step: Node) -> list[str]:
+    names = CURRENCIES[step.currency].numbers
+    return [
+        f"{_SYMBOLS[name]} {_equals(step.numbers[name])}"
+        for name in names
+        # A delta of 0 beside another currency is none.
+        if name != "delta" or step.currency == "epsilon" or step.numbers[name] != "0"
+    ]
 
 
 def _chain(proof: ProofBundle) -> Iterable[str]:
@@ -193,8 +215,8 @@ def _chain(proof: ProofBundle) -> Iterable[str]:
     rows = [row for certificate in proof.certificates for row in _rows(certificate)]
     shown = "\n".join(rows[:_ROWS])
     yield (
-        "{\\footnotesize\n\\begin{longtable}{rlllllll}\n\\toprule\n"
-        "position & hash & rule & & before & charge & after & cap \\\\\n\\midrule\n\\endhead\n"
+        "{\\footnotesize\\setlength{\\tabcolsep}{3.5pt}\n\\begin{longtable}{rllllll}\n\\toprule\n"
+        "position & hash & filter & before & charge & after & cap \\\\\n\\midrule\n\\endhead\n"
         f"{shown}\n\\bottomrule\n\\end{{longtable}}}}"
     )
     if len(rows) > _ROWS:
@@ -202,18 +224,30 @@ def _chain(proof: ProofBundle) -> Iterable[str]:
 
 
 def _rows(certificate: Certificate) -> Iterable[str]:
-    numbers = certificate.derivation.numbers
-    rule = escape(certificate.derivation.premises[0].rule)
-    columns = ("before", "charge", "after", "cap")
-    epsilons, deltas = (
-        " & ".join(f"${symbol} {_equals(numbers[f'{column}_{part}'], _LONGEST_IN_TABLE)}$" for column in columns)
-        for symbol, part in ((r"\varepsilon", "epsilon"), (r"\delta", "delta"))
-    )
-    entry = certificate.entry
-    yield f"{entry.seq} & {_hash(entry.hash)} & {rule} & {escape(certificate.standing)} & {epsilons} \\\\"
-    yield f" & & & & {deltas} \\\\"
+    entry, standing = certificate.entry, escape(certificate.standing)
+    place = f"{entry.seq} & {_hash(entry.hash)}"
+    for step in certificate.derivation.premises:
+        amounts, deltas = (_balance(step, part) for part in (step.currency, "delta"))
+        yield f"{place} & {_MEMBERS[step.currency]}{_star(step)} & {amounts} \\\\"
+        yield f" & {standing} & & {deltas} \\\\"
+        place, standing = " &", ""
     for later in certificate.later:
-        yield f"{later.seq} & {_hash(later.hash)} & & \\multicolumn{{5}}{{l}}{{ends position {entry.seq}}} \\\\"
+        yield f"{later.seq} & {_hash(later.hash)} & & \\multicolumn{{4}}{{l}}{{ends position {entry.seq}}} \\\\"
+
+
+def _balance(step: Node, part: str) -> str:
+    return " & ".join(
+        f"${_SYMBOLS[part]} {_equals(step.numbers[f'{column}_{part}'], _LONGEST_IN_TABLE)}$"
+        for column in ("before", "charge", "after", "cap")
+    )
+
+
+def _star(step: Node) -> str:
+    holds = all(
+        Fraction(step.numbers[f"after_{part}"]) <= Fraction(step.numbers[f"cap_{part}"])
+        for part in (step.currency, "delta")
+    )
+    return "" if holds else "*"
 
 
 def _trust(proof: ProofBundle) -> str:

@@ -102,6 +102,23 @@ def conversion_steps() -> tuple[str, ...]:
     )
 
 
+@cache
+def pure_steps() -> tuple[str, ...]:
+    """The Renyi divergence of order alpha of randomized response that tells the truth with odds exp(epsilon)."""
+    alpha, epsilon = sympy.symbols("alpha epsilon", positive=True)
+    truth = sympy.exp(epsilon) / (1 + sympy.exp(epsilon))
+    other = 1 / (1 + sympy.exp(epsilon))
+    moment = truth * sympy.exp((alpha - 1) * epsilon) + other * sympy.exp(-(alpha - 1) * epsilon)
+    closed = sympy.cosh((alpha - sympy.Rational(1, 2)) * epsilon) / sympy.cosh(epsilon / 2)
+    confirm_equal((moment - closed).rewrite(sympy.exp), sympy.Integer(0))
+    return (
+        r"p = \frac{e^\varepsilon}{1 + e^\varepsilon}: \qquad "
+        r"p^\alpha (1 - p)^{1 - \alpha} + (1 - p)^\alpha p^{1 - \alpha} "
+        rf"= {sympy.latex(moment)}",
+        rf"= {sympy.latex(closed)}",
+    )
+
+
 def confirm_equal(left: Expr, right: Expr) -> None:
     """Confirms that both sides are the same expression, for all values that their symbols admit.
 

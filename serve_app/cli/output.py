@@ -61,7 +61,7 @@ def refusal_lines(document: Mapping[str, Any]) -> Iterator[str]:
     yield f"refused: {document.get('code', 'unknown')}: {document.get('detail', 'no reason was given')}"
     largest = document.get("largest_charge")
     if isinstance(largest, Mapping):
-        yield f"what remains: epsilon {largest.get('epsilon')}, delta {largest.get('delta')}"
+        yield f"largest charge that would fit: epsilon {largest.get('epsilon')} with delta {largest.get('delta')}"
 
 
 def exact_json(text: str) -> Any:  # noqa: ANN401 - JSON

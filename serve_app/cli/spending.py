@@ -2,7 +2,7 @@
 
 import sys
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -60,6 +60,23 @@ def budget(
     out.print(f"budget of {answer['tenant_id']}, {answer['allocation_count']} allocations so far")
     rows = [(name, *(exact[f"{part}_{name}"] for part in ("total", "used", "remaining"))) for name in _PARAMETERS]
     out.print(_table(("", "total", "used", "remaining"), rows))
+    out.print("")
+    out.print(_table(("filter", "counts", "spent", "cap", "holds"), _filter_rows(answer["filters"])))
+
+
+def _filter_rows(filters: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, ...]]:
+    """Two lines for each filter: what it counts, and the deltas of plain claims."""
+    for name, standing in filters.items():
+        for counted in standing["cap"]:
+            order = f" at order {standing['order']}" if counted == "renyi" else ""
+            first = counted != "delta"
+            yield (
+                name if first else "",
+                counted + order,
+                standing["spent"][counted],
+                standing["cap"][counted],
+                ("yes" if standing["holds"] else "no") if first else "",
+            )
 
 
 def allocate(
@@ -149,7 +166,7 @@ def apply(
 
 
 def plan(
-    file: Annotated[str, typer.Argument(help="JSON: a list of steps, or an object with name and steps; - for stdin.")],
+    file: Annotated[str, typer.Argument(help="JSON: a list of steps, or an object with steps or event; - for stdin.")],
     tenant: Tenant = None,
     url: Url = None,
     token: Token = None,
@@ -180,12 +197,16 @@ def plan(
         for theorem in answer["theorems"]
     ]
     out.print(_table(("theorem", "epsilon", "delta", "note"), rows))
-    left = answer["exact"]["remaining_epsilon_after"]
     if answer["is_feasible"]:
-        out.print(f"fits the budget, and leaves epsilon {left} of it")
+        left = answer["exact"]["remaining_epsilon_after"]
+        out.print(f"fits the budget; after it a claim of epsilon {left} would still fit")
     else:
-        short = f": epsilon {Decimal(left).copy_abs():f} is missing" if Decimal(left) < 0 else ""
-        out.print(f"does not fit the budget{short}")
+        out.print(f"does not fit the budget: {answer['feasibility_basis']}")
+    if "hold" in answer:
+        held = answer["hold"]
+        charged = held["exact"]
+        out.print(f"held: epsilon {charged['allocated_epsilon']}, delta {charged['allocated_delta']}")
+        out.print(f"allocation  {held['allocation_id']}")
 
 
 def _plan_body(file: str) -> dict[str, Any]:
@@ -201,7 +222,7 @@ def _plan_body(file: str) -> dict[str, Any]:
         return {"name": name, "steps": data}
     if isinstance(data, dict):
         return {"name": name} | data
-    raise typer.BadParameter("a plan is a list of steps, or an object with name and steps", param_hint="FILE")
+    raise typer.BadParameter("a plan is a list of steps, or an object with steps or an event", param_hint="FILE")
 
 
 def _unknown_outcome(key: str) -> str:

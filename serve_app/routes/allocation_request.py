@@ -1,27 +1,82 @@
 """From an allocate body to the command it means. What a caller can get wrong is refused here, before the budget."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from decimal import Decimal
+from typing import Any, get_args
 
 from accounting.admission import Allocate
-from accounting.charges import price
-from accounting.events import ClaimEvent, Event, event_from_wire, event_to_wire
+from accounting.conversion import PricingDisagreementError
+from accounting.events import (
+    ClaimEvent,
+    Composition,
+    Event,
+    FixedSizeGaussianEvent,
+    ParallelEvent,
+    PoissonGaussianEvent,
+    event_from_wire,
+    event_to_wire,
+    leaves,
+)
 from accounting.ledger.canonical import canonical_json, sha256
+from accounting.plans import price
 from accounting.values import ZERO, InvalidValueError, checked_delta, decimal_text
 from serve_app.auth.principal import SPENDERS, Principal
 from serve_app.identifiers import NAME_RULE, TEXT_RULE, valid_name, valid_text
 from serve_app.problems import Code, Problem, invalid
-from serve_app.schemas import AllocateBody, ConflictingSpellingsError, EventBody, one_of
+from serve_app.schemas import AllocateBody, ConflictingSpellingsError, one_of
 
 MAX_TEXT = 2_000
 DEFAULT_TTL_SECONDS = 3_600
 MAX_TTL_SECONDS = 30 * 86_400
+_HEAVY = (*get_args(Composition), PoissonGaussianEvent, FixedSizeGaussianEvent)
+"""Events whose price may take a second."""
 _SERVICES = {f"aumos-{name}-engine": name for name in ("tabular", "text", "image", "audio", "video", "healthcare")}
 
 
-def allocate_command(
+@dataclass(frozen=True, slots=True)
+class Unpriced:
+    """What a body asks for: all of the command but its price.
+
+    Attributes:
+        event: What will be done to the data.
+        delta: The delta to price it at; 0 where the event has one of its own or none.
+        rest: The other arguments of `Allocate`.
+    """
+
+    event: Event
+    delta: Decimal
+    rest: Mapping[str, Any]
+
+    @property
+    def light(self) -> bool:
+        """Whether pricing takes less time than handing it to a thread would be worth: under a millisecond."""
+        return not isinstance(self.event, _HEAVY)
+
+    def priced(self) -> Allocate:
+        """The command.
+
+        Raises:
+            Problem: If the event has no price at that delta.
+        """
+        try:
+            loss = price(self.event, self.delta)
+        except InvalidValueError as error:
+            raise invalid(error.field, error.reason) from None
+        except PricingDisagreementError as error:
+            raise disagreement(error) from None
+        return Allocate(event=self.event, loss=loss, **self.rest)
+
+
+def disagreement(error: PricingDisagreementError) -> Problem:
+    """The problem of an event that two accountants price differently."""
+    return invalid("event", f"is priced differently by two accountants, so nothing is charged: {error}")
+
+
+def read_allocation(
     body: AllocateBody, principal: Principal, header_key: str | None = None, service_name: str | None = None
-) -> Allocate:
-    """The command that a body means.
+) -> Unpriced:
+    """What a body asks for, checked but for its price.
 
     Args:
         body: The decoded body.
@@ -40,7 +95,6 @@ def allocate_command(
         raise invalid("job_id", TEXT_RULE)
     try:
         event, delta = _event(body)
-        charge = price(event, delta)
         purpose = one_of(purpose=body.purpose, query_description=body.query_description)
     except ConflictingSpellingsError as error:
         raise invalid(error.names[0], str(error)) from None
@@ -48,7 +102,7 @@ def allocate_command(
         raise invalid(error.field, error.reason) from None
     engine = source_engine(body.source_engine, principal, service_name)
     details = _details(body, purpose)
-    ttl = _ttl(body)
+    ttl = hold_seconds(body.ttl_seconds, hold=body.mode == "reserve")
     request = {
         "operation": "allocate",
         "job_id": body.job_id,
@@ -59,18 +113,17 @@ def allocate_command(
         "ttl_seconds": ttl,
         "input_digest": body.input_digest,
     }
-    return Allocate(
-        tenant_id=tenant_id,
-        job_id=body.job_id,
-        event=event,
-        charge=charge,
-        key=idempotency_key(header_key, body.operation_id, body.job_id),
-        request_hash=sha256(canonical_json(request)).hex(),
-        source_engine=engine,
-        actor=principal.subject,
-        details=details,
-        ttl_seconds=ttl,
-    )
+    rest = {
+        "tenant_id": tenant_id,
+        "job_id": body.job_id,
+        "key": idempotency_key(header_key, body.operation_id, body.job_id),
+        "request_hash": sha256(canonical_json(request)).hex(),
+        "source_engine": engine,
+        "actor": principal.subject,
+        "details": details,
+        "ttl_seconds": ttl,
+    }
+    return Unpriced(event, delta, rest)
 
 
 def idempotency_key(header_key: str | None, operation_id: str | None, job_id: str) -> str:
@@ -100,21 +153,23 @@ def _event(body: AllocateBody) -> tuple[Event, Decimal]:
     if body.event is not None:
         if epsilon is not None:
             raise InvalidValueError("epsilon", "is computed from the event; leave it out, or leave out the event")
-        return event_from_wire(_event_wire(body.event)), checked_delta(delta or ZERO)
+        return described_event(body.event), checked_delta(delta or ZERO)
     if epsilon is None:
         raise InvalidValueError("epsilon", "is missing: state epsilon (and delta), or describe an event")
     return ClaimEvent(epsilon, delta if delta is not None else ZERO), ZERO
 
 
-def _event_wire(event: EventBody) -> dict[str, object]:
-    numbers = {
-        "epsilon": event.epsilon,
-        "delta": event.delta,
-        "scale": event.scale,
-        "sigma": event.sigma,
-        "sensitivity": event.sensitivity,
-    }
-    return {"kind": event.kind, "version": event.version} | {k: v for k, v in numbers.items() if v is not None}
+def described_event(data: Mapping[str, Any]) -> Event:
+    """The event that a body describes.
+
+    Raises:
+        InvalidValueError: If it describes none, or one that cannot be charged here.
+    """
+    event = event_from_wire(data)
+    if any(isinstance(leaf, ParallelEvent) for leaf, _ in leaves(event)):
+        reason = "is parallel, but no partitions are registered, so nothing says that they are disjoint: use composed"
+        raise InvalidValueError("event", reason)
+    return event
 
 
 def _details(body: AllocateBody, purpose: str | None) -> dict[str, str | int]:
@@ -133,12 +188,17 @@ def _details(body: AllocateBody, purpose: str | None) -> dict[str, str | int]:
     return details
 
 
-def _ttl(body: AllocateBody) -> int | None:
-    if body.mode == "consume":
-        if body.ttl_seconds is not None:
-            raise invalid("ttl_seconds", "belongs to mode 'reserve'")
+def hold_seconds(ttl_seconds: int | None, *, hold: bool) -> int | None:
+    """How long a hold lasts; None where nothing is held.
+
+    Raises:
+        Problem: If the time is out of range, or there is one without a hold.
+    """
+    if not hold:
+        if ttl_seconds is not None:
+            raise invalid("ttl_seconds", "belongs to a hold, that is, to mode 'reserve'")
         return None
-    ttl = body.ttl_seconds if body.ttl_seconds is not None else DEFAULT_TTL_SECONDS
+    ttl = ttl_seconds if ttl_seconds is not None else DEFAULT_TTL_SECONDS
     if not 1 <= ttl <= MAX_TTL_SECONDS:
         raise invalid("ttl_seconds", f"must be from 1 to {MAX_TTL_SECONDS}")
     return ttl

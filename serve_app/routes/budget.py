@@ -1,9 +1,10 @@
 """The budget's HTTP app: the hot routes, and FastAPI for everything else."""
 
 import gc
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from decimal import Decimal
+from fractions import Fraction
 from typing import Annotated, Any
 
 import msgspec
@@ -14,11 +15,21 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from accounting.admission import ACCEPTED, Outcome, SetBudget, Verdict
-from accounting.charges import gaussian_price
+from accounting.charges import price
 from accounting.events import GaussianEvent
+from accounting.filters import Budget, FilterKind, Share, standard_budget
+from accounting.filters import budget as budget_of
 from accounting.ledger.entry import Entry, EntryKind
 from accounting.ledger.store import LedgerStore
-from accounting.values import InvalidValueError, PrivacyLoss, checked_delta, checked_epsilon
+from accounting.values import (
+    MAX_PLACES,
+    ZERO,
+    InvalidValueError,
+    PrivacyLoss,
+    checked_delta,
+    checked_epsilon,
+    round_down,
+)
 from deployments.budget.owner import BudgetOwner, OverloadedError, OwnerSettings
 from serve_app.auth.principal import ADMINS, READERS, SPENDERS, Principal
 from serve_app.auth.tokens import TokenVerifier
@@ -29,7 +40,7 @@ from serve_app.requests import body_of, described
 from serve_app.routes.access import principal_by
 from serve_app.routes.answers import allocation_answer, budget_answer, refusal, status_answer
 from serve_app.routes.hot import HotFirst, hot_endpoints
-from serve_app.schemas import BudgetBody, ConflictingSpellingsError, ConsumeBody, SettleBody, one_of
+from serve_app.schemas import BudgetBody, ConflictingSpellingsError, ConsumeBody, FilterBody, SettleBody, one_of
 from serve_app.service import Service, new_app
 
 OpenStore = Callable[[], AbstractAsyncContextManager[LedgerStore]]
@@ -55,7 +66,7 @@ def create_budget_app(settings: Settings, verifier: TokenVerifier, open_store: O
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         async with open_store() as store:
             # The first Gaussian loads SciPy and dp-accounting, which must not happen while requests wait.
-            gaussian_price(GaussianEvent(Decimal(1), Decimal(1)), Decimal("1e-5"))
+            price(GaussianEvent(Decimal(1), Decimal(1)), Decimal("1e-5"))
             owner = BudgetOwner(store, OwnerSettings(settings.limits(), settings.default_budget()))
             owner.start()
             # Entries live long and form no cycles, so looking through them for garbage finds nothing: do it seldom.
@@ -104,7 +115,7 @@ def create_budget_app(settings: Settings, verifier: TokenVerifier, open_store: O
     ) -> dict[str, Any]:
         asking.require(ADMINS)
         tenant = asking.tenant(_named(tenant_id))
-        verdict = await owners[-1].submit(SetBudget(tenant, _budget(body), asking.subject))
+        verdict = await owners[-1].submit(_set_budget(tenant, body, asking.subject))
         if verdict.outcome not in ACCEPTED or verdict.answer is None:
             raise refusal(verdict)
         return budget_answer(verdict.answer)
@@ -148,17 +159,50 @@ def _named(tenant_id: str) -> str:
     return tenant_id
 
 
-def _budget(body: BudgetBody) -> PrivacyLoss:
+def _set_budget(tenant_id: str, body: BudgetBody, actor: str) -> SetBudget:
     try:
         epsilon = one_of(epsilon=body.epsilon, total_epsilon=body.total_epsilon)
         delta = one_of(delta=body.delta, total_delta=body.total_delta)
         if epsilon is None:
             raise InvalidValueError("epsilon", "is missing")
-        return PrivacyLoss(checked_epsilon(epsilon), checked_delta(delta if delta is not None else Decimal(0)))
+        if delta is None and body.filters is not None:
+            raise InvalidValueError("delta", "is missing: the filters have shares of it")
+        promise = PrivacyLoss(checked_epsilon(epsilon), checked_delta(delta if delta is not None else ZERO))
+        return SetBudget(
+            tenant_id,
+            standard_budget(promise) if body.filters is None else _budget(promise, body.filters),
+            actor,
+            delta_stated=delta is not None,
+            filters_stated=body.filters is not None,
+        )
     except ConflictingSpellingsError as error:
         raise invalid(error.names[0], str(error)) from None
     except InvalidValueError as error:
         raise invalid(error.field, error.reason) from None
+
+
+def _budget(promise: PrivacyLoss, filters: Sequence[FilterBody]) -> Budget:
+    order = list(FilterKind)
+    shares = [
+        Share(
+            FilterKind(wish.filter),
+            _share_of(promise.delta, wish.delta_share, f"filters.{wish.filter}.delta_share"),
+            _share_of(promise.delta, wish.conversion_share, f"filters.{wish.filter}.conversion_share"),
+            wish.order,
+        )
+        for wish in filters
+    ]
+    total = sum(Fraction(wish.delta_share) + Fraction(wish.conversion_share) for wish in filters)
+    if total > 1:
+        raise InvalidValueError("filters", f"have shares that sum to {float(total):g}; all together are at most 1")
+    return budget_of(promise, sorted(shares, key=lambda share: order.index(share.kind)))
+
+
+def _share_of(delta: Decimal, share: Decimal, field: str) -> Decimal:
+    """That part of delta, exact but for rounding down to the places that a delta may have."""
+    if share.is_finite() and share == 1:
+        return delta
+    return round_down(Fraction(delta) * Fraction(checked_delta(share, field)), MAX_PLACES)
 
 
 def _check_actual(actual: Decimal | None, opening: Entry) -> None:
@@ -169,7 +213,7 @@ def _check_actual(actual: Decimal | None, opening: Entry) -> None:
         checked_epsilon(actual, "actual_epsilon_spent")
     except InvalidValueError as error:
         raise invalid(error.field, error.reason) from None
-    if actual > opening.charge.epsilon:
+    if actual > opening.charge.basic.epsilon:
         raise invalid("actual_epsilon_spent", "is more than was allocated; allocate the difference as well")
 
 

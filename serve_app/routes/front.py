@@ -31,7 +31,8 @@ def create_front_app(service: Service) -> FastAPI:
             yield
 
     app = new_app("Front", lifespan)
-    app.include_router(plan_router(verifier, lambda: stores[-1], lambda: clients[-1]), prefix=f"{PREFIX}/composition")
+    plans = plan_router(verifier, lambda: stores[-1], lambda: clients[-1], service.settings)
+    app.include_router(plans, prefix=f"{PREFIX}/composition")
 
     @app.get("/health/live", summary="Whether the process answers")
     async def live() -> dict[str, str]:

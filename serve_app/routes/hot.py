@@ -3,8 +3,10 @@
 FastAPI's dependency resolution and validation cost more than the whole decision; see docs/decisions/0003.
 """
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -14,27 +16,31 @@ from fastapi import FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from accounting.admission import Allocate, Outcome, Verdict
+from accounting.conversion import PricingDisagreementError
+from accounting.filters import Budget, basic_budget
 from accounting.ledger.canonical import GENESIS_HASH
 from accounting.ledger.entry import Entry, EntryKind
 from accounting.ledger.store import StoreUnavailableError
-from accounting.values import NO_LOSS, PrivacyLoss
+from accounting.values import InvalidValueError, PrivacyLoss
 from deployments.budget.owner import BudgetOwner, OverloadedError
 from serve_app.auth.principal import Principal
 from serve_app.auth.tokens import TokenVerifier
 from serve_app.problems import Code, Problem, invalid, overloaded, problem_response, unavailable
-from serve_app.requests import MAX_BODY, MAX_BULK_BODY, decode, read_asgi_body
-from serve_app.routes.allocation_request import allocate_command
-from serve_app.routes.answers import allocation_answer, refusal
+from serve_app.requests import MAX_BODY, MAX_BULK_BODY, decode, decoder_of, read_asgi_body
+from serve_app.routes.allocation_request import Unpriced, read_allocation
+from serve_app.routes.answers import allocation_answer, refusal, unpriced
 from serve_app.schemas import AllocateBatchBody, AllocateBody
 
 log = structlog.get_logger()
 
 MAX_BATCH = 1_000
+PRICED_AT_ONCE = 2
+"""Heavy events that are priced at the same time; more would only wait for the interpreter, and the loop with them."""
 _JSON = (b"content-type", b"application/json")
 _REPLAYED = (b"idempotency-replayed", b"true")
 _encode = msgspec.json.Encoder().encode
-_allocate_decoder = msgspec.json.Decoder(AllocateBody)
-_batch_decoder = msgspec.json.Decoder(AllocateBatchBody)
+_allocate_decoder = decoder_of(AllocateBody)
+_batch_decoder = decoder_of(AllocateBatchBody)
 
 Answer = tuple[bytes, bool]
 """A JSON body, and whether it is a replay."""
@@ -121,21 +127,36 @@ def hot_endpoints(verifier: TokenVerifier, owner: Callable[[], BudgetOwner], *, 
         owner: Gives the replica's owner, which exists once the app has started.
         noop: Whether to serve a route that authenticates, reads and answers the same, but decides and records nothing.
     """
+    # A pool of its own: what a caller who hung up has left running still counts.
+    pricing = ThreadPoolExecutor(PRICED_AT_ONCE, thread_name_prefix="pricing")
+
+    async def priced_aside(asked: Unpriced) -> Allocate:
+        """The command, priced in a thread: in epsilon and delta, and in what the tenant's own filters count.
+
+        The owner decides on its loop, for all tenants; there it then finds the costs computed already.
+        """
+        loop = asyncio.get_running_loop()
+        command = await loop.run_in_executor(pricing, asked.priced)
+        budget = await owner().budget(command.tenant_id, command.actor)
+        if budget is not None:
+            await loop.run_in_executor(pricing, _warm, budget, command)
+        return command
 
     async def allocate(principal: Principal, headers: Headers, body: bytes) -> Answer:
-        command = _command(principal, headers, decode(_allocate_decoder, body))
-        verdict = await owner().submit(command)
-        return _answered(verdict, command)
+        asked = _asked(principal, headers, decode(_allocate_decoder, body))
+        command = asked.priced() if asked.light else await priced_aside(asked)
+        return _answered(await owner().submit(command))
 
     async def allocate_batch(principal: Principal, headers: Headers, body: bytes) -> Answer:
-        asked = decode(_batch_decoder, body).allocations
-        if not 1 <= len(asked) <= MAX_BATCH:
+        items = decode(_batch_decoder, body).allocations
+        if not 1 <= len(items) <= MAX_BATCH:
             raise invalid("allocations", f"must be a list of 1 to {MAX_BATCH}")
-        waiting: list[Problem | tuple[Allocate, Awaitable[Verdict]]] = []
-        for index, item in enumerate(asked):
+        waiting: list[Problem | Awaitable[Verdict]] = []
+        for index, item in enumerate(items):
             try:
-                command = _command(principal, headers, item, index)
-                waiting.append((command, owner().enqueue(command)))
+                asked = _asked(principal, headers, item, index)
+                command = asked.priced() if asked.light else await priced_aside(asked)
+                waiting.append(owner().enqueue(command))
             except Problem as problem:
                 waiting.append(problem)
             except OverloadedError:
@@ -143,7 +164,7 @@ def hot_endpoints(verifier: TokenVerifier, owner: Callable[[], BudgetOwner], *, 
         return b'{"results":[' + b",".join([await _batch_item(item) for item in waiting]) + b"]}", False
 
     async def do_nothing(principal: Principal, headers: Headers, body: bytes) -> Answer:
-        _command(principal, headers, decode(_allocate_decoder, body))
+        _asked(principal, headers, decode(_allocate_decoder, body)).priced()
         return _encode(allocation_answer(_NOTHING)), False
 
     endpoints: dict[str, ASGIApp] = {
@@ -155,43 +176,56 @@ def hot_endpoints(verifier: TokenVerifier, owner: Callable[[], BudgetOwner], *, 
     return endpoints
 
 
+_NO_BUDGET = basic_budget(PrivacyLoss(Decimal(10), Decimal("0.00001")))
 _NOTHING = Entry(
     # What the no-op route answers with.
     tenant_id="-",
     seq=1,
     kind=EntryKind.CONSUMED,
     at=datetime.min.replace(tzinfo=UTC),
-    budget=PrivacyLoss(Decimal(10), Decimal("0.00001")),
-    spent=NO_LOSS,
+    budget=_NO_BUDGET,
+    spent=_NO_BUDGET.nothing(),
     operations=0,
     period_start=datetime.min.replace(tzinfo=UTC),
     prev_hash=GENESIS_HASH,
 )
 
 
-def _command(principal: Principal, headers: Headers, body: AllocateBody, index: int | None = None) -> Allocate:
+def _asked(principal: Principal, headers: Headers, body: AllocateBody, index: int | None = None) -> Unpriced:
     key = headers.get(b"idempotency-key")
     if key is not None and index is not None:
         key = f"{key}:{index}"
-    return allocate_command(body, principal, key, headers.get(b"x-service-name"))
+    return read_allocation(body, principal, key, headers.get(b"x-service-name"))
 
 
-def _answered(verdict: Verdict, command: Allocate) -> Answer:
+def _warm(budget: Budget, command: Allocate) -> None:
+    """Computes what the budget's members will count; they remember it.
+
+    Raises:
+        Problem: If one has no price for the event.
+    """
+    try:
+        budget.charge(command.event, command.loss)
+    except (InvalidValueError, PricingDisagreementError) as error:
+        # Nothing is remembered of a failure, so it must not wait for the owner to meet it.
+        raise unpriced(str(error)) from None
+
+
+def _answered(verdict: Verdict) -> Answer:
     if verdict.outcome is Outcome.ADMITTED and verdict.answer is not None:
         return _encode(allocation_answer(verdict.answer)), False
     if verdict.outcome is Outcome.REPLAYED and verdict.answer is not None:
         return _encode(allocation_answer(verdict.answer)), True
-    raise refusal(verdict, command.charge)
+    raise refusal(verdict)
 
 
-async def _batch_item(item: Problem | tuple[Allocate, Awaitable[Verdict]]) -> bytes:
+async def _batch_item(item: Problem | Awaitable[Verdict]) -> bytes:
     """One result of a batch: ``status_code`` beside what the single call would have answered."""
     if isinstance(item, Problem):
         problem = item
     else:
-        command, verdict = item
         try:
-            answer, replayed = _answered(await verdict, command)
+            answer, replayed = _answered(await item)
             flag = b"true" if replayed else b"false"
             return b'{"status_code":200,"replayed":' + flag + b',"allocation":' + answer + b"}"
         except Problem as refused:

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from fastapi import Depends, FastAPI, Header, Request
 from starlette.responses import JSONResponse
 
-from accounting.charges import PricingDisagreementError
+from accounting.conversion import PricingDisagreementError
 from accounting.events import event_to_wire
 from accounting.ledger.postgres import PostgresLedgerStore
 from accounting.values import ZERO, InvalidValueError, decimal_text
@@ -29,10 +29,10 @@ from serve_app.auth.principal import SPENDERS, Principal
 from serve_app.client import calls
 from serve_app.client.client import AsyncPrivacyClient
 from serve_app.identifiers import TEXT_RULE, valid_text
-from serve_app.problems import Code, Problem, invalid, relayed, unavailable
+from serve_app.problems import invalid, relayed, unavailable
 from serve_app.requests import MAX_BULK_BODY, body_of, described
 from serve_app.routes.access import principal_by
-from serve_app.routes.allocation_request import idempotency_key, source_engine
+from serve_app.routes.allocation_request import disagreement, idempotency_key, source_engine
 from serve_app.schemas import ApplyBody
 from serve_app.service import Service, new_app
 
@@ -140,7 +140,7 @@ def _prepared(body: ApplyBody) -> Prepared:
     except InvalidValueError as error:
         raise invalid(error.field, error.reason) from None
     except PricingDisagreementError as error:
-        raise Problem(Code.INVALID_REQUEST, f"The two accountants disagree, so nothing is charged: {error}") from None
+        raise disagreement(error) from None
 
 
 def _charge_request(

@@ -8,13 +8,14 @@ from typing import Annotated, Literal
 from fastapi import Depends, FastAPI
 from starlette.responses import JSONResponse, Response
 
+from accounting.filters import FilterKind
 from accounting.ledger.entry import Entry
 from accounting.ledger.postgres import PostgresLedgerStore
 from accounting.ledger.store import LedgerStore
 from deployments.visualization.picture import draw
 from deployments.visualization.series import loss_series, series_to_wire
 from serve_app.auth.principal import READERS, Principal
-from serve_app.problems import Code, Problem
+from serve_app.problems import Code, Problem, invalid
 from serve_app.routes.access import principal_by
 from serve_app.service import Service, new_app
 
@@ -41,7 +42,7 @@ def create_pictures_app(service: Service) -> FastAPI:
     async def visualize(
         asking: Asking,
         format: Literal["png", "svg", "json"] = "png",  # noqa: A002 - the interface's own word
-        member: Literal["basic"] | None = None,
+        member: FilterKind | None = None,
         tenant_id: str | None = None,
     ) -> Response:
         asking.require(READERS)
@@ -50,6 +51,8 @@ def create_pictures_app(service: Service) -> FastAPI:
         if not entries:
             raise Problem(Code.UNKNOWN_TENANT, "The tenant has no budget yet, so there is nothing to draw.")
         series = await asyncio.to_thread(loss_series, entries, tenant)
+        if member is not None and member not in series.members:
+            raise invalid("member", f"must be a filter of this budget: {', '.join(series.members)}")
         if format == "json":
             return JSONResponse(series_to_wire(series))
         # matplotlib keeps state of its own: one picture at a time in a process, and more replicas for more.

@@ -1,60 +1,135 @@
-"""``composition/plan``: what steps would cost together, before anything is spent."""
+"""``composition/plan``: what operations would cost together, before anything is spent; held at once if wished.
+
+Steps, or one event of any kind, are priced under every theorem and set against the tenant's ledger. A plan can be held:
+its event is then allocated through the budget's public interface, whole and in the caller's own name.
+"""
 
 import asyncio
 import json
 import uuid
 from collections.abc import Callable
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends, Header, Request
 
-from accounting.charges import PricingDisagreementError
+from accounting.conversion import PricingDisagreementError
+from accounting.events import Composition, event_to_wire, leaves
+from accounting.filters import Budget, Charge, largest_claim, largest_delta
 from accounting.ledger.postgres import PostgresLedgerStore
-from accounting.values import EXACT, ZERO, InvalidValueError, decimal_text
-from deployments.planning.plan import Plan, PlanPrice, Step, TheoremName, TheoremPrice, price_plan
+from accounting.plans import PlanPrice, Theorem, TheoremPrice, claimed_delta, price_plan
+from accounting.values import ZERO, InvalidValueError, checked_delta, decimal_text
+from deployments.planning.plan import Plan, Step, check_text, composed, plan_event
 from serve_app.auth.principal import READERS, SPENDERS, Principal
 from serve_app.auth.tokens import TokenVerifier
 from serve_app.client import calls
 from serve_app.client.client import AsyncPrivacyClient
+from serve_app.config import Settings
+from serve_app.identifiers import TEXT_RULE, valid_text
 from serve_app.problems import Code, Problem, invalid, relayed, unavailable
 from serve_app.requests import MAX_BULK_BODY, body_of, described
 from serve_app.routes.access import principal_by
+from serve_app.routes.allocation_request import described_event, disagreement, hold_seconds, idempotency_key
+from serve_app.routes.answers import shortage
 from serve_app.schemas import PlanBody
 
-_METHODS: dict[str | None, TheoremName] = {
-    None: "basic",
-    "basic": "basic",
-    "sequential": "basic",
-    # A wish for "advanced" composition gets the theorem that is sound here and tighter than it.
-    "advanced": "renyi",
-    "renyi": "renyi",
-    "rdp": "renyi",
+_METHODS: dict[str | None, Theorem] = {
+    None: Theorem.BASIC,
+    "sequential": Theorem.BASIC,
+    "rdp": Theorem.RENYI,
+    **{theorem.value: theorem for theorem in Theorem},
 }
+"""What a wish names; "tightest" is whichever gives the least epsilon."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Standing:
+    """Where a tenant stands."""
+
+    budget: Budget
+    spent: Charge
+
+
+@dataclass(frozen=True, slots=True)
+class _Estimate:
+    """A plan's price, and whether the tenant's budget would admit it as one charge.
+
+    Attributes:
+        event: The plan as one event.
+        price: Under every theorem.
+        operations: How many operations it is of.
+        standing: Before it.
+        charge: What the budget's filters would count; None where no theorem has a valid price.
+    """
+
+    event: Composition
+    price: PlanPrice
+    operations: int
+    standing: _Standing
+    charge: Charge | None
 
 
 def plan_router(
-    verifier: TokenVerifier, store: Callable[[], PostgresLedgerStore], client: Callable[[], AsyncPrivacyClient]
+    verifier: TokenVerifier,
+    store: Callable[[], PostgresLedgerStore],
+    client: Callable[[], AsyncPrivacyClient],
+    settings: Settings,
 ) -> APIRouter:
     """The routes below ``composition``."""
     router = APIRouter()
     Asking = Annotated[Principal, Depends(principal_by(verifier))]  # noqa: N806 - a type
 
-    @router.post("/plan", summary="Price a plan under every theorem", openapi_extra=described(PlanBody))
-    async def make_plan(
-        request: Request, asking: Asking, body: Annotated[PlanBody, Depends(body_of(PlanBody, MAX_BULK_BODY))]
-    ) -> dict[str, Any]:
-        asking.require(SPENDERS)
-        tenant_id = asking.tenant(body.tenant_id, engine_call=True)
-        price = await asyncio.to_thread(_priced, body)
-        token = request.headers["authorization"].partition(" ")[2]
+    async def standing(tenant_id: str) -> _Standing:
+        head = (await store().tails({tenant_id: ()}))[tenant_id].head
+        if head is not None:
+            return _Standing(head.budget, head.spent)
+        # What its first allocation would open.
+        budget = settings.default_budget()
+        if budget is None:
+            raise Problem(Code.UNKNOWN_TENANT, "An administrator has to create this tenant's budget first.")
+        return _Standing(budget, budget.nothing())
+
+    async def hold(body: PlanBody, tenant_id: str, estimate: _Estimate, key: str | None, token: str) -> dict[str, Any]:
+        charge = {
+            "tenant_id": tenant_id,
+            "job_id": body.job_id,
+            "event": event_to_wire(estimate.event),
+            "delta": decimal_text(estimate.price.delta),
+            "mode": "reserve",
+            "ttl_seconds": body.ttl_seconds,
+            "source_engine": body.source_engine,
+            "purpose": body.name,
+        }
+        given = {name: value for name, value in charge.items() if value is not None}
         try:
-            budget = await client().send(calls.budget(tenant_id), token=token)
+            answer: dict[str, Any] = await client().send(
+                calls.allocate(given, idempotency_key(key, None, str(body.job_id))), token=token
+            )
         except calls.RefusedError as error:
             raise relayed(error.document) from None
         except calls.ServiceUnreachableError as error:
             raise unavailable(f"The budget did not answer: {error}") from None
-        answer = _answer(body, price, budget)
+        return answer
+
+    @router.post(
+        "/plan", summary="Price a plan under every theorem, and hold it if wished", openapi_extra=described(PlanBody)
+    )
+    async def make_plan(
+        request: Request,
+        asking: Asking,
+        body: Annotated[PlanBody, Depends(body_of(PlanBody, MAX_BULK_BODY))],
+        key_header: Annotated[str | None, Header(alias="Idempotency-Key")] = None,
+    ) -> dict[str, Any]:
+        asking.require(SPENDERS)
+        tenant_id = asking.tenant(body.tenant_id, engine_call=True)
+        _check_hold(body)
+        estimate = await asyncio.to_thread(_estimated, body, await standing(tenant_id), settings.default_delta)
+        answer = _answer(body, estimate)
+        if body.hold:
+            token = request.headers["authorization"].partition(" ")[2]
+            answer["hold"] = await hold(body, tenant_id, estimate, key_header, token)
+            answer["status"] = "held"
         await store().store_plan(tenant_id, answer["plan_id"], json.dumps(answer))
         return answer
 
@@ -74,45 +149,88 @@ def plan_router(
     return router
 
 
-def _priced(body: PlanBody) -> PlanPrice:
+def _check_hold(body: PlanBody) -> None:
+    hold_seconds(body.ttl_seconds, hold=body.hold)
+    if body.hold and body.job_id is None:
+        raise invalid("job_id", "is missing: a hold belongs to a job")
+    if body.job_id is not None and not valid_text(body.job_id):
+        raise invalid("job_id", TEXT_RULE)
+
+
+def _estimated(body: PlanBody, standing: _Standing, default_delta: Decimal) -> _Estimate:
     try:
-        steps = tuple(
-            Step(
-                step_name=step.step_name,
-                mechanism=step.mechanism,
-                epsilon=step.epsilon,
-                delta=step.delta if step.delta is not None else ZERO,
-                sensitivity=step.sensitivity if step.sensitivity is not None else Decimal(1),
-                data_description=step.data_description or "",
-            )
-            for step in body.steps
-        )
-        return price_plan(Plan(body.name, steps))
+        event, operations, delta = _described(body)
+        if delta == 0 and body.delta is None:
+            if body.hold:
+                reason = "is missing: say how much delta the plan that is held may cost; 0 if it is purely private"
+                raise InvalidValueError("delta", reason)
+            # Nothing in the plan says how much delta it may have. For an estimate as much as a budget has by default;
+            # but what the tenant has not got would help nobody.
+            delta = min(default_delta, largest_delta(standing.budget, standing.spent))
+        price = price_plan(event, delta)
+        charge = None if price.tightest is None else standing.budget.charge(event, price.loss)
     except InvalidValueError as error:
         raise invalid(error.field, error.reason) from None
     except PricingDisagreementError as error:
-        raise Problem(Code.INVALID_REQUEST, f"The two accountants disagree, so the plan is refused: {error}") from None
+        raise disagreement(error) from None
+    return _Estimate(event, price, operations, standing, charge)
 
 
-def _answer(body: PlanBody, price: PlanPrice, budget: dict[str, Any]) -> dict[str, Any]:
-    wanted = price.price(_METHODS[body.composition_method])
-    basic = price.price("basic")
-    # What the steps will be charged when they run one by one is the basic price, whatever the plan is priced under.
-    left_epsilon = EXACT.subtract(Decimal(budget["exact"]["remaining_epsilon"]), basic.total_epsilon or ZERO)
-    left_delta = EXACT.subtract(Decimal(budget["exact"]["remaining_delta"]), basic.total_delta or ZERO)
+def _described(body: PlanBody) -> tuple[Composition, int, Decimal]:
+    """The plan as one event, the number of its operations, and the delta that it is stated with."""
+    check_text(body.name, "name")
+    if body.delta is not None:
+        checked_delta(body.delta)
+    if (body.steps is None) == (body.event is None):
+        raise InvalidValueError("steps", "or event: give one of both")
+    if body.event is not None:
+        event = composed(described_event(body.event))
+        operations = sum(count for _, count in leaves(event))
+        return event, operations, claimed_delta(event) if body.delta is None else body.delta
+    steps = tuple(
+        Step(
+            step_name=step.step_name,
+            mechanism=step.mechanism,
+            epsilon=step.epsilon,
+            delta=step.delta if step.delta is not None else ZERO,
+            sensitivity=step.sensitivity if step.sensitivity is not None else Decimal(1),
+            data_description=step.data_description or "",
+        )
+        for step in body.steps or ()
+    )
+    plan = Plan(body.name, steps)
+    return plan_event(plan), len(steps), plan.delta() if body.delta is None else body.delta
+
+
+def _answer(body: PlanBody, estimate: _Estimate) -> dict[str, Any]:
+    price, budget, spent = estimate.price, estimate.standing.budget, estimate.standing.spent
+    if body.composition_method == "tightest":
+        wanted = price.price(price.tightest or Theorem.BASIC)
+    else:
+        wanted = price.price(_METHODS[body.composition_method])
+    missing = "No theorem prices this plan within its delta."
+    feasible, left_epsilon, left_delta = False, ZERO, ZERO
+    if estimate.charge is not None:
+        after = spent.plus(estimate.charge)
+        feasible = budget.admits(after)
+        if feasible:
+            left_epsilon, left_delta = largest_claim(budget, after), largest_delta(budget, after)
+        missing = shortage(budget, spent, estimate.charge) or ""
     return {
         "plan_id": str(uuid.uuid4()),
         "name": body.name,
-        "num_steps": price.num_steps,
-        "composition_method": wanted.name,
-        "total_epsilon_estimate": _number(wanted.total_epsilon),
-        "total_delta_estimate": _number(wanted.total_delta),
+        "num_steps": estimate.operations,
+        "delta": decimal_text(price.delta),
+        "composition_method": wanted.name.value,
+        "total_epsilon_estimate": None if wanted.loss is None else float(wanted.loss.epsilon),
+        "total_delta_estimate": None if wanted.loss is None else float(wanted.loss.delta),
         "status": "estimated",
-        "is_feasible": basic.valid and left_epsilon >= 0 and left_delta >= 0,
+        "is_feasible": feasible,
         "remaining_budget_after": float(left_epsilon),
-        "tightest": price.tightest,
+        "tightest": None if price.tightest is None else price.tightest.value,
         "theorems": [_theorem(theorem) for theorem in price.prices],
-        "feasibility_basis": "The budget's basic filter charges the steps one by one: is_feasible is about their sum.",
+        "feasibility_basis": missing
+        or "The budget would admit the whole plan now, charged as one event at its tightest price.",
         "exact": {
             "remaining_epsilon_after": decimal_text(left_epsilon),
             "remaining_delta_after": decimal_text(left_delta),
@@ -122,14 +240,10 @@ def _answer(body: PlanBody, price: PlanPrice, budget: dict[str, Any]) -> dict[st
 
 def _theorem(price: TheoremPrice) -> dict[str, Any]:
     return {
-        "name": price.name,
-        "total_epsilon": None if price.total_epsilon is None else decimal_text(price.total_epsilon),
-        "total_delta": None if price.total_delta is None else decimal_text(price.total_delta),
+        "name": price.name.value,
+        "total_epsilon": None if price.loss is None else decimal_text(price.loss.epsilon),
+        "total_delta": None if price.loss is None else decimal_text(price.loss.delta),
         "valid": price.valid,
         "theorem": price.theorem,
         "note": price.note,
     }
-
-
-def _number(value: Decimal | None) -> float | None:
-    return None if value is None else float(value)

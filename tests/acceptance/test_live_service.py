@@ -71,7 +71,7 @@ def test_a_tenants_requests_reach_every_deployment_with_one_token(live_service: 
         assert proof.json()["total"]["epsilon"] == "0.3"
         steps = [{"step_name": "one", "mechanism": "laplace", "epsilon": "0.5"}]
         planned = client.post("/composition/plan", json={"name": "next", "steps": steps})
-        assert planned.json()["remaining_budget_after"] == 9.2
+        assert 9.2 <= planned.json()["remaining_budget_after"] < 9.201
         assert client.get(f"/composition/{planned.json()['plan_id']}").json() == planned.json()
         assert client.get("/loss/visualize", params={"format": "svg"}).headers["content-type"] == "image/svg+xml"
 

@@ -137,4 +137,4 @@ async def test_a_killed_replica_loses_nothing_acknowledged_and_counts_nothing_tw
             assert row["hash"] == sha256(row["body"])
             previous = row["hash"]
         count = sum(1 for charged_tenant, _ in charged if charged_tenant == tenant)
-        assert entry_from_body(rows[-1]["body"]).spent.epsilon == count * EPSILON
+        assert entry_from_body(rows[-1]["body"]).spent.basic.epsilon == count * EPSILON

@@ -1,6 +1,7 @@
 """Budgets, holds and their ends over HTTP."""
 
 from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
 from typing import Any
 
 import asyncpg
@@ -43,13 +44,105 @@ def test_the_same_budget_again_writes_nothing(live: Live) -> None:
     assert admin.state() == before
 
 
-@pytest.mark.parametrize("lower", [{"epsilon": "2.9", "delta": "0.0001"}, {"epsilon": "4", "delta": "0.00009"}])
+@pytest.mark.parametrize(
+    "lower",
+    [
+        {"epsilon": "2.9", "delta": "0.0001"},
+        {"epsilon": "4", "delta": "0.00009"},
+        {"epsilon": "4", "delta": "0"},
+        {"epsilon": "0.0001"},
+    ],
+)
 def test_a_budget_is_never_lowered(live: Live, lower: dict[str, str]) -> None:
     """Lowering either epsilon or delta is refused, even if the other rises; the ledger is unchanged."""
     admin = live.new("admin", epsilon="3", delta="0.0001")
     before = admin.state()
-    assert_problem(admin.put_budget(**lower), 422, "invalid_request", "epsilon")
+    document = assert_problem(admin.put_budget(**lower), 422, "invalid_request", "epsilon")
+    assert "it now promises epsilon 3, delta 0.0001" in document["detail"]
     assert admin.state() == before
+
+
+def test_a_delta_that_is_left_out_stays(live: Live) -> None:
+    """Raising epsilon alone keeps the promised delta; a new budget without a delta promises none."""
+    admin = live.new("admin", epsilon="3", delta="0.0001")
+    assert admin.put_budget(epsilon="4").json()["promise"] == {"epsilon": "4", "delta": "0.0001"}
+    pure = live.new("admin").put_budget(epsilon="4").json()
+    assert pure["promise"] == {"epsilon": "4", "delta": "0"}
+    assert list(pure["filters"]) == ["basic"]
+
+
+# Filters.
+
+BOTH = [
+    {"filter": "basic", "delta_share": "0.5"},
+    {"filter": "zcdp", "delta_share": "0.1", "conversion_share": 0.3},
+]
+
+
+def test_an_administrator_chooses_the_filters_and_their_shares(live: Live) -> None:
+    """Shares are exact parts of the promised delta, whatever order the filters come in; raising keeps them."""
+    admin = live.new("admin")
+    created = admin.put_budget(epsilon="3", delta="0.0001", filters=BOTH[::-1])
+    assert created.status_code == 200, created.text
+    filters = created.json()["filters"]
+    assert list(filters) == ["basic", "zcdp"]
+    assert filters["basic"]["cap"] == {"epsilon": "3", "delta": "0.00005"}
+    assert filters["zcdp"]["cap"]["delta"] == "0.00001"
+    assert filters["zcdp"]["conversion_delta"] == "0.00003"
+    raised = admin.put_budget(epsilon="4", delta="0.0002", filters=BOTH).json()
+    assert raised["ledger_seq"] == 2
+    assert raised["filters"]["zcdp"]["conversion_delta"] == "0.00006"
+    assert Decimal(raised["filters"]["zcdp"]["cap"]["rho"]) > Decimal(filters["zcdp"]["cap"]["rho"])
+    assert admin.budget() == raised
+
+
+def test_a_renyi_filter_keeps_the_order_that_was_chosen(live: Live) -> None:
+    """The order is the administrator's, or the best one where none is named."""
+    wishes: list[dict[str, Any]] = [{"filter": "basic"}, {"filter": "renyi", "conversion_share": "1", "order": 7}]
+    chosen = live.new("admin").put_budget(epsilon="3", delta="0.0001", filters=wishes).json()
+    assert chosen["filters"]["renyi"]["order"] == 7
+    del wishes[1]["order"]
+    best = live.new("admin").put_budget(epsilon="3", delta="0.0001", filters=wishes).json()["filters"]["renyi"]
+    # How many Gaussians of one rho fit is the cap divided by the order.
+    assert Decimal(best["cap"]["renyi"]) / best["order"] > Decimal(chosen["filters"]["renyi"]["cap"]["renyi"]) / 7
+
+
+@pytest.mark.parametrize("filters", [BOTH[:1], [*BOTH[:1], {"filter": "gdp", "conversion_share": "0.4"}]])
+def test_the_filters_of_a_budget_are_never_changed(live: Live, filters: list[dict[str, Any]]) -> None:
+    """Other filters than those it has are refused even where the promise is raised; the ledger is unchanged."""
+    admin = live.new("admin")
+    assert admin.put_budget(epsilon="3", delta="0.0001", filters=BOTH).status_code == 200
+    before = admin.state()
+    refused = admin.put_budget(epsilon="4", delta="0.0002", filters=filters)
+    document = assert_problem(refused, 422, "invalid_request", "filters")
+    assert "this one has basic, zcdp" in document["detail"]
+    assert admin.state() == before
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"filters": []}, "filters"),
+        ({"filters": [{"filter": "zcdp", "conversion_share": 1}]}, "filters"),
+        ({"filters": [{"filter": "pld"}]}, "filters[0].filter"),
+        ({"filters": [{"filter": "basic"}, {"filter": "basic"}]}, "filters"),
+        ({"filters": [{"filter": "basic", "delta_share": "0.9"}, *BOTH[1:]]}, "filters"),
+        ({"filters": [{"filter": "basic", "delta_share": "1.5"}]}, "filters.basic.delta_share"),
+        ({"filters": [{"filter": "basic", "delta_share": "-0.1"}]}, "filters.basic.delta_share"),
+        ({"filters": [{"filter": "basic", "delta_share": "sNaN"}]}, "filters.basic.delta_share"),
+        ({"filters": [{"filter": "basic", "conversion_share": "0.1"}]}, "filters.basic.conversion_delta"),
+        ({"filters": [{"filter": "basic"}, {"filter": "zcdp"}]}, "filters.zcdp.conversion_delta"),
+        ({"filters": [{"filter": "basic", "order": 3}]}, "filters.basic.order"),
+        ({"filters": [{"filter": "basic", "cap": 3}]}, "filters[0].cap"),
+        ({"filters": BOTH, "delta": None}, "delta"),
+    ],
+)
+def test_filters_that_keep_no_promise_are_refused(live: Live, body: dict[str, Any], field: str) -> None:
+    """Unknown, doubled or missing filters and impossible shares are refused by field, and no budget is made."""
+    admin = live.new("admin")
+    given = {name: value for name, value in ({"epsilon": "3", "delta": "0.0001"} | body).items() if value is not None}
+    assert_problem(admin.put_budget(**given), 422, "invalid_request", field)
+    assert admin.budget()["ledger_seq"] == 1
 
 
 @pytest.mark.parametrize("role", ["engine", "analyst", "viewer", "auditor"])
@@ -102,7 +195,7 @@ def test_the_first_request_of_a_tenant_opens_its_default_budget(live: Live) -> N
     budget = viewer.budget()
     assert budget["exact"] == {
         "total_epsilon": "10", "used_epsilon": "0", "remaining_epsilon": "10",
-        "total_delta": "0.00001", "used_delta": "0", "remaining_delta": "0.00001",
+        "total_delta": "0.000011111111111111111111111111", "used_delta": "0", "remaining_delta": "0.00001",
     }  # fmt: skip
     assert (budget["allocation_count"], budget["ledger_seq"]) == (0, 1)
     assert viewer.budget() == budget
@@ -117,13 +210,23 @@ def test_a_tenants_first_requests_at_once_open_one_budget(live: Live) -> None:
 
 
 def test_a_budget_shows_each_member_filter(engine: Caller) -> None:
-    """The basic filter shows cap, spent and remaining as exact text, and the theorem it rests on."""
+    """Each filter shows cap, spent and remaining as exact text in its own currency, and the theorem it rests on."""
     engine.allocate(epsilon="2", delta="0.000004")
-    basic = engine.budget()["filters"]["basic"]
+    budget = engine.budget()
+    assert budget["promise"] == {"epsilon": "10", "delta": "0.000011111111111111111111111111"}
+    basic, renyi = budget["filters"]["basic"], budget["filters"]["renyi"]
     assert basic["cap"] == {"epsilon": "10", "delta": "0.00001"}
     assert basic["spent"] == {"epsilon": "2", "delta": "0.000004"}
     assert basic["remaining"] == {"epsilon": "8", "delta": "0.000006"}
-    assert "3.16" in basic["theorem"]
+    assert (basic["holds"], renyi["holds"]) == (True, False)  # 4e-6 is more than the Renyi filter's own share
+    assert "Rogers" in basic["theorem"]
+    assert "Theorem 4.3" in renyi["theorem"]
+    assert renyi["order"] >= 2
+    assert set(renyi["cap"]) == set(renyi["spent"]) == set(renyi["remaining"]) == {"renyi", "delta"}
+    assert renyi["spent"]["delta"] == "0.000004"
+    assert 0 < Decimal(renyi["spent"]["renyi"]) <= 2
+    shares = (basic["cap"]["delta"], renyi["cap"]["delta"], renyi["conversion_delta"])
+    assert sum(map(Decimal, shares)) == Decimal(budget["promise"]["delta"])
 
 
 def test_a_name_that_is_none_is_refused(live: Live) -> None:

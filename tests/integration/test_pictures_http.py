@@ -45,6 +45,21 @@ def test_the_numbers_are_those_of_the_ledger(engine: Caller) -> None:
         assert f"'{spent}'" in text or str(float(Decimal(spent))) in text
 
 
+def test_each_filter_of_the_budget_can_be_drawn(engine: Caller) -> None:
+    """Every filter that the numbers name has a picture of its own, unlike the others."""
+    filters = engine.get(PICTURE, params={"format": "json"}).json()["members"]
+    assert list(filters) == ["basic", "renyi"]
+    drawn = {name: engine.get(PICTURE, params={"format": "svg", "member": name}).content for name in filters}
+    assert len(set(drawn.values())) == 2
+    assert engine.get(PICTURE, params={"format": "svg"}).content == drawn["basic"]
+
+
+def test_a_filter_that_the_budget_lacks_is_refused(engine: Caller) -> None:
+    """A kind of filter that exists elsewhere is refused by name, with those there are here."""
+    document = assert_problem(engine.get(PICTURE, params={"member": "gdp"}), 422, "invalid_request", "member")
+    assert "basic, renyi" in document["detail"]
+
+
 def test_a_tenant_without_a_budget_has_no_picture(live: Live) -> None:
     """There is no empty picture: a tenant without a ledger is unknown."""
     assert_problem(live.new("viewer").get(PICTURE), 404, "unknown_tenant")

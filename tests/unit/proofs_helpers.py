@@ -7,16 +7,37 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 import rfc8785
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from accounting.charges import price
-from accounting.events import ClaimEvent, Event, GaussianEvent, LaplaceEvent
+from accounting.charges import Cost, price
+from accounting.conversion import mu_to_epsilon
+from accounting.events import (
+    Adjacency,
+    ClaimEvent,
+    ComposedEvent,
+    DiscreteGaussianEvent,
+    DiscreteLaplaceEvent,
+    Event,
+    ExponentialEvent,
+    FixedSizeGaussianEvent,
+    GaussianEvent,
+    LaplaceEvent,
+    ParallelEvent,
+    PoissonGaussianEvent,
+    PoissonLaplaceEvent,
+    RandomizedResponseEvent,
+    SelectionForm,
+    SelfComposedEvent,
+    ZCdpEvent,
+)
+from accounting.filters import Budget, Charge, FilterKind, Member, Share, budget
 from accounting.ledger.canonical import GENESIS_HASH
 from accounting.ledger.entry import Entry, EntryKind
-from accounting.values import MAX_EPSILON, NO_LOSS, PrivacyLoss
+from accounting.values import MAX_EPSILON, PrivacyLoss
 from proofs.prover import prove_job
 from proofs.signing import SigningKey
 
@@ -24,25 +45,100 @@ TENANT, JOB = "tenant-a", "job-1"
 SIGNER = SigningKey(Ed25519PrivateKey.from_private_bytes(bytes(range(32))))
 STRANGER = SigningKey(Ed25519PrivateKey.from_private_bytes(bytes(range(1, 33))))
 START = datetime(2026, 1, 2, 3, 4, 5, 678, tzinfo=UTC)
-LARGE = PrivacyLoss(Decimal(3) * MAX_EPSILON, Decimal(3))
+_VAST = PrivacyLoss(Decimal(3) * MAX_EPSILON, Decimal(3))
+LARGE = Budget(_VAST, (Member(FilterKind.BASIC, Cost(_VAST.epsilon, _VAST.delta)),))
+"""Basic composition alone, with room for anything."""
+_PART = Decimal("0.001")
+ALL_MEMBERS = budget(
+    PrivacyLoss(Decimal(50), Decimal("0.01")),
+    [
+        Share(FilterKind.BASIC, 4 * _PART),
+        Share(FilterKind.RENYI, _PART, _PART, 8),
+        Share(FilterKind.ZCDP, _PART, _PART),
+        Share(FilterKind.GDP, _PART, _PART),
+    ],
+)
 
 CLAIM = ClaimEvent(Decimal("0.5"), Decimal("1e-6"))
 LAPLACE = LaplaceEvent(Decimal(3), Decimal(1))
 GAUSSIAN = GaussianEvent(Decimal("4.5"), Decimal("1.25"))
 DELTA = Decimal("1e-6")
 
+STEP_OF_SGD = PoissonGaussianEvent(Decimal("1.1"), Decimal(1), Decimal("0.01"))
+SAMPLED = FixedSizeGaussianEvent(Decimal(2), Decimal(1), 50, 10_000)
+COIN = RandomizedResponseEvent(Decimal("0.75"), 2)
+GUMBEL = ExponentialEvent(Decimal(4), Decimal(1), SelectionForm.GUMBEL, monotonic=False)
+COMPUTED = PrivacyLoss(Decimal(3), Decimal("1e-5"))
+"""A price as accountants would give one; the proof takes their word for it."""
+SINGLE: dict[str, tuple[Event, PrivacyLoss]] = {
+    "claim": (CLAIM, price(CLAIM)),
+    "zcdp": (ZCdpEvent(Decimal("0.07")), price(ZCdpEvent(Decimal("0.07")), DELTA)),
+    "laplace": (LAPLACE, price(LAPLACE)),
+    "discrete_laplace": (
+        DiscreteLaplaceEvent(Decimal(7), Decimal(3)),
+        price(DiscreteLaplaceEvent(Decimal(7), Decimal(3))),
+    ),
+    "gaussian": (GAUSSIAN, price(GAUSSIAN, DELTA)),
+    "discrete_gaussian": (
+        DiscreteGaussianEvent(Decimal(7), Decimal(2)),
+        price(DiscreteGaussianEvent(Decimal(7), Decimal(2)), DELTA),
+    ),
+    "gumbel": (GUMBEL, price(GUMBEL)),
+    "gumbel, large": (replace(GUMBEL, scale=Decimal("0.1")), price(replace(GUMBEL, scale=Decimal("0.1")))),
+    "gumbel, monotonic": (replace(GUMBEL, monotonic=True), price(replace(GUMBEL, monotonic=True))),
+    "permute and flip": (
+        replace(GUMBEL, form=SelectionForm.PERMUTE_AND_FLIP),
+        price(replace(GUMBEL, form=SelectionForm.PERMUTE_AND_FLIP)),
+    ),
+    "randomized_response": (COIN, price(COIN)),
+    "poisson_laplace": (
+        PoissonLaplaceEvent(Decimal(2), Decimal(1), Decimal("0.1")),
+        price(PoissonLaplaceEvent(Decimal(2), Decimal(1), Decimal("0.1"))),
+    ),
+    "poisson_gaussian": (STEP_OF_SGD, COMPUTED),
+    "poisson_gaussian, all": (replace(STEP_OF_SGD, sampling_probability=Decimal(1)), PrivacyLoss(Decimal(7), DELTA)),
+    "fixed_size_gaussian": (SAMPLED, COMPUTED),
+    "fixed_size_gaussian, all": (replace(SAMPLED, sample_size=10_000), COMPUTED),
+}
+TWO_PARTS = (("north", GAUSSIAN), ("south", GaussianEvent(Decimal(9), Decimal(1))))
+COMPOSED: dict[str, tuple[Event, PrivacyLoss]] = {
+    "many Gaussians": (
+        SelfComposedEvent(GAUSSIAN, 100),
+        PrivacyLoss(mu_to_epsilon(Fraction(25, 18) * 2, DELTA), DELTA),
+    ),
+    "training": (SelfComposedEvent(STEP_OF_SGD, 1000), COMPUTED),
+    "pure and claims": (
+        ComposedEvent((LAPLACE, SelfComposedEvent(COIN, 3), CLAIM)),
+        PrivacyLoss(price(LAPLACE).epsilon + 3 * price(COIN).epsilon + CLAIM.epsilon, CLAIM.delta),
+    ),
+    "concentrated": (
+        SelfComposedEvent(ComposedEvent((DiscreteGaussianEvent(Decimal(40), Decimal(1)), GUMBEL)), 4),
+        PrivacyLoss(Decimal(5), DELTA),
+    ),
+    "mixed": (ComposedEvent((GAUSSIAN, STEP_OF_SGD, CLAIM)), COMPUTED),
+    "partitions": (ParallelEvent(TWO_PARTS, adjacency=Adjacency.ADD_REMOVE), price(GAUSSIAN, DELTA)),
+    "partitions, unstated": (ParallelEvent(TWO_PARTS), COMPUTED),
+    "one partition": (ParallelEvent((("all", LAPLACE),)), price(LAPLACE)),
+    "nested": (
+        ParallelEvent((("a", SelfComposedEvent(ComposedEvent((LAPLACE, CLAIM)), 2)), ("b", COIN), ("c", COIN))),
+        PrivacyLoss(2 * (price(LAPLACE).epsilon + CLAIM.epsilon) + price(COIN).epsilon, 2 * CLAIM.delta),
+    ),
+}
+EVERY = SINGLE | COMPOSED
+"""One example of everything, with its price."""
+
 
 class Ledger:
     """One tenant's history, chained as the service chains it."""
 
-    def __init__(self, budget: PrivacyLoss = LARGE) -> None:
+    def __init__(self, budget: Budget = LARGE) -> None:
         first = Entry(
             tenant_id=TENANT,
             seq=1,
             kind=EntryKind.BUDGET_SET,
             at=START,
             budget=budget,
-            spent=NO_LOSS,
+            spent=budget.nothing(),
             operations=0,
             period_start=START,
             prev_hash=GENESIS_HASH,
@@ -57,11 +153,12 @@ class Ledger:
         *,
         job_id: str = JOB,
         ttl_seconds: int | None = None,
-        charge: PrivacyLoss | None = None,
+        loss: PrivacyLoss | None = None,
+        charge: Charge | None = None,
     ) -> Entry:
-        """Charges the event at its price, or at another charge; holds it where a time to live is given."""
+        """Charges the event at its price, or at another one; holds it where a time to live is given."""
         head = self.entries[-1]
-        charged = price(event, delta) if charge is None else charge
+        charged = charge or head.budget.charge(event, loss or price(event, delta))
         details: dict[str, str | int] = {"purpose": "größe 😀 \u2028 \x7f\n\x00\x08\x0c\x1b"}
         return self._append(
             replace(
@@ -81,7 +178,7 @@ class Ledger:
 
     def commit(self, opening: Entry) -> Entry:
         """Makes a hold final."""
-        return self._append(self._ending(opening, EntryKind.COMMITTED, NO_LOSS))
+        return self._append(self._ending(opening, EntryKind.COMMITTED, opening.budget.nothing()))
 
     def void(self, opening: Entry) -> Entry:
         """Takes a hold back."""
@@ -114,7 +211,7 @@ class Ledger:
             actor="engine",
         )
 
-    def _ending(self, opening: Entry, kind: EntryKind, charge: PrivacyLoss) -> Entry:
+    def _ending(self, opening: Entry, kind: EntryKind, charge: Charge) -> Entry:
         return replace(
             self._next(), kind=kind, charge=charge, allocation_id=opening.allocation_id, job_id=opening.job_id
         )
@@ -126,7 +223,7 @@ class Ledger:
 
 def sample_ledger() -> Ledger:
     """A job with every rule, a committed hold and a voided one; an entry of another job stands between."""
-    ledger = Ledger()
+    ledger = Ledger(ALL_MEMBERS)
     ledger.allocate(CLAIM)
     ledger.allocate(LAPLACE)
     ledger.allocate(CLAIM, job_id="another")

@@ -108,7 +108,7 @@ async def test_whatever_goes_wrong_on_the_hot_path_leaves_as_a_problem(
 
 
 async def test_a_body_that_comes_in_pieces_is_read_whole_up_to_its_bound(tmp_path: Path) -> None:
-    """A streamed body, of no stated length, is granted at 50 kB and refused as too large at 70 kB."""
+    """A streamed body, of no stated length, is granted at 250 kB and refused as too large at 270 kB."""
 
     async def pieces(count: int) -> AsyncIterator[bytes]:
         yield b'{"job_id": "j", "epsilon": 1'
@@ -118,8 +118,8 @@ async def test_a_body_that_comes_in_pieces_is_read_whole_up_to_its_bound(tmp_pat
 
     async with serving(MemoryLedgerStore(), tmp_path) as client:
         for path in ("/allocate", "/consume"):
-            assert_problem(await client.post(path, content=pieces(70)), 413, "too_large")
-        assert (await client.post("/allocate", content=pieces(50))).status_code == 200
+            assert_problem(await client.post(path, content=pieces(270)), 413, "too_large")
+        assert (await client.post("/allocate", content=pieces(250))).status_code == 200
 
 
 async def test_the_benchmarks_route_is_there_only_where_it_is_switched_on(tmp_path: Path) -> None:

@@ -345,8 +345,20 @@ class TestWithService:
         result = run("budget")
         assert epsilon in result.stdout
         assert "2.8765432109876543210987655" in result.stdout
-        assert "0.0000099" in result.stdout
+        assert "0.0000089" in result.stdout  # of the nine tenths of delta that claims may sum to
         assert json.loads(run("budget", "--json").stdout)["exact"]["used_epsilon"] == epsilon
+
+    def test_each_filter_of_the_budget_is_shown(self, run: Invoke) -> None:
+        """What each counts, spent and cap, and whether it holds."""
+        assert run("budget", "--set-epsilon", "3", "--set-delta", "1e-5").exit_code == 0
+        assert run("allocate", "--epsilon", "0.5", "--delta", "2e-6", "--job", "j").exit_code == 0
+        lines = [line.split() for line in run("budget").stdout.splitlines()]
+        assert ["filter", "counts", "spent", "cap", "holds"] in lines
+        assert ["basic", "epsilon", "0.5", "3", "yes"] in lines
+        assert ["delta", "0.000002", "0.000009"] in lines
+        (renyi,) = (line for line in lines if line[:1] == ["renyi"])
+        assert renyi[1:4] == ["renyi", "at", "order"]
+        assert renyi[-1] == "no"
 
     def test_a_key_that_is_used_again(self, run: Invoke) -> None:
         """Repeating a charge under its key charges nothing, and another amount under that key is refused."""
@@ -374,7 +386,8 @@ class TestWithService:
         assert result.exit_code == 1
         assert result.stdout == ""
         assert "refused: budget_exhausted" in result.stderr
-        assert "what remains: epsilon 1, delta 0" in result.stderr
+        assert "Under the basic filter, epsilon 1 of 1 is left, and this asks for 1.5." in result.stderr
+        assert "largest charge that would fit: epsilon 1 with delta 0" in result.stderr
 
     def test_noise(self, run: Invoke) -> None:
         """Integer counts stay integers, the price is shown, and repeating the key yields the same noise."""
@@ -406,11 +419,19 @@ class TestWithService:
         result = run("plan", str(file))
         assert result.exit_code == 0, result.stderr
         assert "study, 20 steps" in result.stdout
-        assert "renyi (tightest)" in result.stdout
+        assert " (tightest)" in result.stdout
+        assert "basic (tightest)" not in result.stdout
         assert "fits the budget" in result.stdout
-        result = run("plan", "-", stdin=json.dumps({"name": "large", "steps": [step | {"epsilon": "11"}]}))
-        assert "does not fit the budget: epsilon 1 is missing" in result.stdout
+        result = run("plan", "-", stdin=json.dumps({"name": "large", "steps": [step | {"epsilon": "31"}]}))
+        assert "does not fit the budget: None of its filters would hold." in result.stdout
         assert json.loads(run("plan", str(file), "--json").stdout)["num_steps"] == 20
+
+    def test_a_plan_can_be_held(self, run: Invoke) -> None:
+        """A plan of an event that asks for it is held, and its allocation named."""
+        event = {"kind": "self_composed", "event": {"kind": "laplace", "scale": "10", "sensitivity": 1}, "count": 3}
+        result = run("plan", "-", stdin=json.dumps({"event": event, "delta": 0, "hold": True, "job_id": "j"}))
+        assert result.exit_code == 0, result.stderr
+        assert "held: epsilon 0.3, delta 0" in result.stdout
 
     def test_a_proof_travels_from_the_service_to_the_checker(self, run: Invoke, tmp_path: Path) -> None:
         """A proof is the same bytes in a file and on stdout, the checker accepts it, and LaTeX is offered."""

@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from accounting.charges import PricingDisagreementError, price
-from accounting.events import GaussianEvent, LaplaceEvent
+from accounting.events import DiscreteGaussianEvent, DiscreteLaplaceEvent, LaplaceEvent
 from accounting.values import ZERO, InvalidValueError
 from deployments.mechanisms import mechanism as room
-from deployments.mechanisms.mechanism import Mechanism, opendp_epsilon
+from deployments.mechanisms.mechanism import Mechanism, opendp_epsilon, stated_noise
 from deployments.mechanisms.query import LARGEST_VALUE, MAX_VALUES, DataType, MechanismName, Query
 from deployments.mechanisms.release import Prepared, prepare
 
@@ -42,11 +42,6 @@ def gaussian(**changes: object) -> Query:
     return laplace(**({"mechanism": "gaussian", "delta": SMALL_DELTA} | changes))
 
 
-def scale_of(event: LaplaceEvent | GaussianEvent) -> Decimal:
-    """The noise that the event states."""
-    return event.scale if isinstance(event, LaplaceEvent) else event.sigma
-
-
 def assert_covered(prepared: Prepared) -> None:
     """The laws that hold for whatever `prepare` returns."""
     query, mechanism = prepared.query, prepared.mechanism
@@ -55,7 +50,7 @@ def assert_covered(prepared: Prepared) -> None:
     assert prepared.charge.delta == query.delta
     theirs = opendp_epsilon(mechanism.measurement, prepared.event, prepared.delta, query.data_type)
     assert Fraction(theirs) <= Fraction(prepared.charge.epsilon)
-    stated = Fraction(scale_of(prepared.event))
+    stated = Fraction(stated_noise(prepared.event))
     assert stated <= Fraction(prepared.noise_scale) <= stated * (1 + Fraction(4, 10**9))
     assert prepared.event.sensitivity >= query.sensitivity
 
@@ -83,8 +78,8 @@ def test_the_noise_is_no_more_than_a_hair_above_the_least(name: MechanismName) -
     """A part in a million less noise would cost more than was granted."""
     query = laplace() if name == "laplace" else gaussian()
     prepared = prepare(query)
-    less = (scale_of(prepared.event) * Decimal("0.999999")).normalize()
-    make = LaplaceEvent if name == "laplace" else GaussianEvent
+    less = (stated_noise(prepared.event) * Decimal("0.999999")).normalize()
+    make = LaplaceEvent if name == "laplace" else DiscreteGaussianEvent
     assert price(make(less, ONE), query.delta).epsilon > query.epsilon
 
 
@@ -92,7 +87,7 @@ def test_a_tenth_is_charged_as_a_tenth_though_no_double_is() -> None:
     """OpenDP's map of scale 10 is the double above one tenth, so the noise grows by a unit in the last place."""
     prepared = prepare(laplace())
     assert prepared.charge.epsilon == TENTH
-    assert scale_of(prepared.event) == 10
+    assert stated_noise(prepared.event) == 10
     assert prepared.noise_scale == math.nextafter(10, 11)
 
 
@@ -100,6 +95,21 @@ def test_whole_numbers_take_a_fractional_l1_sensitivity_up() -> None:
     """No smaller change than 1 exists among whole numbers; the event says what was done."""
     assert prepare(laplace(sensitivity=Decimal("1.5"), data=(1, 2), data_type="integer")).event.sensitivity == 2
     assert prepare(laplace(sensitivity=Decimal("1.5"), data=(1, 2))).event.sensitivity == Decimal("1.5")
+
+
+@pytest.mark.parametrize(
+    ("query", "kind"),
+    [
+        (laplace(), LaplaceEvent),
+        (laplace(data=(1,), data_type="integer"), DiscreteLaplaceEvent),
+        (gaussian(), DiscreteGaussianEvent),
+        (gaussian(data=(1,), data_type="integer"), DiscreteGaussianEvent),
+    ],
+    ids=["floats by Laplace", "whole numbers by Laplace", "floats by Gauss", "whole numbers by Gauss"],
+)
+def test_what_is_charged_is_what_the_sampler_is_proven_to_do(query: Query, kind: type) -> None:
+    """OpenDP's Gaussians lie on a grid and are proven in rho alone, so none is charged as an exact Gaussian."""
+    assert type(prepare(query).event) is kind
 
 
 def test_equal_parameters_share_one_mechanism() -> None:

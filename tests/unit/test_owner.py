@@ -11,13 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from accounting.admission import ACCEPTED, Allocate, Outcome, SetBudget, Verdict
+from accounting.filters import basic_budget
 from accounting.ledger.entry import OPENING_KINDS, Entry, EntryKind
 from accounting.ledger.memory import MemoryLedgerStore
 from accounting.ledger.store import ConflictError, LedgerStore, StoreUnavailableError, Tail
 from deployments.budget.owner import BudgetOwner, OverloadedError, OwnerSettings
 from tests.ledgers import WIDE, asked, assert_chained, loss
 
-DEFAULT = loss("10", "0.00001")
+DEFAULT = basic_budget(loss("10", "0.00001"))
+"""Basic composition alone, so that what fits is a plain sum."""
 
 
 class SlowStore(MemoryLedgerStore):
@@ -122,7 +124,7 @@ async def test_two_owners_of_one_tenant_never_overspend_and_lose_nothing() -> No
         )
     assert outcomes(verdicts) == {Outcome.ADMITTED: 100, Outcome.BUDGET_EXHAUSTED: 50}
     history = await assert_whole(store, "t", verdicts)
-    assert history[-1].spent == loss("10")
+    assert history[-1].spent.basic == loss("10")
     assert len(history) == 101
 
 
@@ -132,7 +134,7 @@ async def test_a_refusal_is_never_out_of_date() -> None:
     async with owning(store) as stale, owning(store) as other:
         assert (await stale.submit(asked("t", "10"))).outcome is Outcome.ADMITTED
         assert (await stale.submit(asked("t", "1"))).outcome is Outcome.BUDGET_EXHAUSTED
-        await other.submit(SetBudget("t", loss("20", "0.00001"), "admin"))
+        await other.submit(SetBudget("t", basic_budget(loss("20", "0.00001")), "admin"))
         assert (await stale.submit(asked("t", "1"))).outcome is Outcome.ADMITTED
 
 
@@ -155,7 +157,7 @@ async def test_what_one_owner_reads_is_what_another_has_written() -> None:
         await other.submit(asked("t", "2"))
         head = await one.balance("t", "viewer")
         assert head is not None
-        assert head.spent == loss("3")
+        assert head.spent.basic == loss("3")
 
 
 async def test_a_caller_that_hangs_up_changes_nothing_and_stops_nobody() -> None:
@@ -175,7 +177,7 @@ async def test_a_caller_that_hangs_up_changes_nothing_and_stops_nobody() -> None
         # Decided all the same: whoever repeats the request is told so.
         assert (await owner.submit(asked("t", "1", key="gone"))).outcome is Outcome.REPLAYED
         assert (await owner.submit(asked("t", "1", key="also gone"))).outcome is Outcome.REPLAYED
-    assert (await store.history("t"))[-1].spent == loss("3")
+    assert (await store.history("t"))[-1].spent.basic == loss("3")
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
@@ -188,7 +190,7 @@ async def test_a_retry_after_an_unknown_outcome_is_counted_once(when: str) -> No
         verdict = await owner.submit(asked("t", "1", key="k"))
         assert verdict.outcome is (Outcome.REPLAYED if when == "after" else Outcome.ADMITTED)
     history = await assert_whole(store, "t", [verdict])
-    assert history[-1].spent == loss("1")
+    assert history[-1].spent.basic == loss("1")
 
 
 async def test_a_conflict_while_writing_is_decided_again_without_the_callers_knowing() -> None:
@@ -233,7 +235,7 @@ async def test_a_key_older_than_memory_is_replayed() -> None:
         other = await owner.submit(asked("t", "2", key="old"))
     assert (again.outcome, again.answer) == (Outcome.REPLAYED, first.answer)
     assert other.outcome is Outcome.KEY_REUSED
-    assert (await store.history("t"))[-1].spent == loss("4")
+    assert (await store.history("t"))[-1].spent.basic == loss("4")
 
 
 async def test_a_key_older_than_memory_is_replayed_though_the_budget_is_exhausted() -> None:
@@ -251,7 +253,7 @@ async def test_a_refusal_leaves_its_key_free() -> None:
     store = SlowStore()
     async with owning(store) as owner:
         assert (await owner.submit(asked("t", "11", key="k"))).outcome is Outcome.BUDGET_EXHAUSTED
-        await owner.submit(SetBudget("t", loss("20", "0.00001"), "admin"))
+        await owner.submit(SetBudget("t", basic_budget(loss("20", "0.00001")), "admin"))
         assert (await owner.submit(asked("t", "11", key="k"))).outcome is Outcome.ADMITTED
 
 
@@ -267,7 +269,7 @@ async def test_one_key_many_times_in_one_batch_is_charged_once() -> None:
         store.gate.set()
         verdicts = await asyncio.gather(first, *same, other)
     assert outcomes(verdicts) == {Outcome.ADMITTED: 2, Outcome.REPLAYED: 4, Outcome.KEY_REUSED: 1}
-    assert (await store.history("t"))[-1].spent == loss("1.5")
+    assert (await store.history("t"))[-1].spent.basic == loss("1.5")
 
 
 async def test_more_than_the_queue_holds_is_refused_uncharged() -> None:
@@ -283,7 +285,7 @@ async def test_more_than_the_queue_holds_is_refused_uncharged() -> None:
         store.gate.set()
         await asyncio.gather(flying, *queued)
         assert (await owner.submit(asked("t", "1"))).outcome is Outcome.ADMITTED
-    assert (await store.history("t"))[-1].spent == loss("4")
+    assert (await store.history("t"))[-1].spent.basic == loss("4")
 
 
 async def test_those_who_wait_when_the_owner_stops_are_told() -> None:
@@ -318,7 +320,7 @@ async def test_of_a_commit_and_a_void_at_once_one_ends_the_allocation(owners: in
     history = await assert_whole(store, "t", [])
     assert [entry.kind for entry in history[:2]] == [EntryKind.BUDGET_SET, EntryKind.HELD]
     assert len(history) == 3
-    assert history[2].spent == (loss("0") if history[2].kind is EntryKind.VOIDED else loss("1"))
+    assert history[2].spent.basic == (loss("0") if history[2].kind is EntryKind.VOIDED else loss("1"))
 
 
 async def test_requests_beside_a_lost_settlement_are_still_answered() -> None:
@@ -341,7 +343,7 @@ async def test_requests_beside_a_lost_settlement_are_still_answered() -> None:
         store.gate.set()
         verdicts = await asyncio.gather(flying, *tasks)
     assert outcomes(verdicts) == {Outcome.ADMITTED: 3, Outcome.REPLAYED: 1}
-    assert (await store.history("t"))[-1].spent == loss("5")
+    assert (await store.history("t"))[-1].spent.basic == loss("5")
 
 
 async def test_an_allocation_that_is_not_there_is_unknown() -> None:
@@ -368,7 +370,7 @@ async def test_without_a_default_budget_a_tenant_is_unknown_until_it_has_one() -
     async with owning(store, default_budget=None) as one, owning(store, default_budget=None) as other:
         assert (await one.submit(asked("t", "1"))).outcome is Outcome.UNKNOWN_TENANT
         assert await one.balance("t", "x") is None
-        await other.submit(SetBudget("t", loss("5"), "admin"))
+        await other.submit(SetBudget("t", basic_budget(loss("5")), "admin"))
         assert (await one.submit(asked("t", "1"))).outcome is Outcome.ADMITTED
 
 
@@ -381,7 +383,7 @@ async def test_tenants_that_left_memory_are_read_again() -> None:
             await asyncio.gather(*(owner.submit(request) for request in requests))
     for n in range(6):
         history = await assert_whole(store, f"t{n}", [])
-        assert history[-1].spent == loss("8")
+        assert history[-1].spent.basic == loss("8")
 
 
 # Anything at once.
@@ -424,4 +426,6 @@ def test_whatever_owners_callers_and_the_database_do_the_ledger_is_right(
                 assert entry.request_hash == request.request_hash
             elif verdict.outcome is Outcome.BUDGET_EXHAUSTED and entry is None and history:
                 # It would not fit now either: no hold was given back in the meantime.
-                assert not history[-1].spent.plus(request.charge).within(history[-1].budget)
+                head = history[-1]
+                charge = head.budget.charge(request.event, request.loss)
+                assert not head.budget.admits(head.spent.plus(charge))

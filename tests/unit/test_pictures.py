@@ -4,6 +4,7 @@ import json
 import struct
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import pairwise
@@ -15,11 +16,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from accounting.charges import Cost
+from accounting.filters import Budget, Charge, FilterKind, Share, basic_budget, budget
 from accounting.ledger.entry import Entry, EntryKind
 from accounting.values import InvalidValueError, PrivacyLoss
 from deployments.visualization import picture
 from deployments.visualization.picture import PictureFormat, draw
-from deployments.visualization.series import LossSeries, loss_series, series_to_wire
+from deployments.visualization.series import LossSeries, MemberSeries, loss_series, series_to_wire
 
 CAP = PrivacyLoss(Decimal(10), Decimal("0.00001"))
 START = datetime(2026, 11, 1, 8, tzinfo=UTC)
@@ -29,6 +32,7 @@ def history(
     *spent: str, tenant_id: str = "acme", cap: PrivacyLoss = CAP, apart: timedelta | None = None
 ) -> list[Entry]:
     """Entries an hour apart, whose running epsilons are given, with a delta of a millionth of each."""
+    held = basic_budget(cap)
     step = timedelta(hours=1) if apart is None else apart
     return [
         Entry(
@@ -36,8 +40,8 @@ def history(
             seq=index + 1,
             kind=EntryKind.CONSUMED if index else EntryKind.BUDGET_SET,
             at=START + index * step,
-            budget=cap,
-            spent=PrivacyLoss(Decimal(epsilon), min(cap.delta, Decimal(epsilon) / 1_000_000)),
+            budget=held,
+            spent=Charge((Cost(Decimal(epsilon), min(cap.delta, Decimal(epsilon) / 1_000_000)),)),
             operations=index,
             period_start=START,
             prev_hash=bytes(32),
@@ -51,13 +55,70 @@ def series_of(*spent: str, tenant_id: str = "acme") -> LossSeries:
     return loss_series(history(*spent, tenant_id=tenant_id), tenant_id)
 
 
+FOUR = budget(
+    CAP,
+    [
+        Share(FilterKind.BASIC, Decimal("0.000004")),
+        Share(FilterKind.RENYI, Decimal("0.000001"), Decimal("0.000001"), 8),
+        Share(FilterKind.ZCDP, Decimal("0.000001"), Decimal("0.000001")),
+        Share(FilterKind.GDP, Decimal("0.000001"), Decimal("0.000001")),
+    ],
+)
+"""A budget with every filter there is."""
+
+
+def series_of_four(held: Budget = FOUR) -> LossSeries:
+    """Two entries under every filter: nothing spent, then more than basic composition allows."""
+    spent = [held.nothing(), Charge((Cost(Decimal(11)), *(Cost(Decimal("0.25"), Decimal("1e-7")),) * 3))]
+    entries = [replace(entry, budget=held, spent=sums) for entry, sums in zip(history("0", "11"), spent, strict=True)]
+    return loss_series(entries, "acme")
+
+
+def test_every_filter_has_a_series_in_its_own_currency() -> None:
+    """Spent and cap of each stand under the name of what it counts; the promise beside them."""
+    series = series_of_four()
+    wire = json.loads(json.dumps(series_to_wire(series)))
+    assert wire["promise"] == {"epsilon": "10", "delta": "0.00001"}
+    currencies = {"basic": "epsilon", "renyi": "renyi", "zcdp": "rho", "gdp": "mu_squared"}
+    assert list(wire["members"]) == list(currencies)
+    for place, (name, currency) in enumerate(currencies.items()):
+        columns = {f"{currency}_spent", f"{currency}_cap", "delta_spent", "delta_cap"}
+        assert wire["members"][name].keys() == columns | {"exact"}
+        exact = wire["members"][name]["exact"]
+        assert exact[f"{currency}_cap"] == [str(FOUR.members[place].cap.amount)] * 2
+        assert exact[f"{currency}_spent"] == ["0", "11" if name == "basic" else "0.25"]
+
+
+@pytest.mark.parametrize(
+    ("member", "theorem", "quantity"),
+    [
+        (None, "Basic composition (Rogers et al. 2016)", "Epsilon ε (nats)"),
+        ("renyi", "Renyi filter (Feldman, Zrnic 2021)", "Renyi divergence of order 8 (nats)"),
+        ("zcdp", "zCDP filter (Whitehouse et al. 2023)", "Rho ρ (nats)"),
+        ("gdp", "Gaussian DP filter (Smith, Thakurta 2022)", "Squared mu µ² (no unit)"),
+    ],
+)
+def test_the_heading_names_the_theorem_and_the_promise(member: str | None, theorem: str, quantity: str) -> None:
+    """So does the axis what is counted; basic composition is drawn unless another filter is asked for."""
+    text = draw(series_of_four(), "svg", member).decode()
+    assert f"<!-- {theorem} · promise ε 10, δ 1×10⁻⁵ · 2 ledger entries -->" in text
+    assert f"<!-- {quantity} -->" in text
+
+
+def test_a_filter_that_is_passed_says_by_how_much() -> None:
+    """Nothing remains of it, and its labels stand in the order of their lines: spent above the cap."""
+    text = draw(series_of_four(), "svg").decode()
+    assert text.index("<!-- spent 11 -->") < text.index("<!-- over by 1 -->") < text.index("<!-- cap 10 -->")
+
+
 def test_every_entry_is_one_point_with_its_exact_figures() -> None:
     """Spent and cap, under the member filter's name."""
     series = series_of("0", "0.1", "0.3")
     basic = series.members["basic"]
     assert series.times == (START, START + timedelta(hours=1), START + timedelta(hours=2))
-    assert [loss.epsilon for loss in basic.spent] == [Decimal(0), Decimal("0.1"), Decimal("0.3")]
-    assert basic.cap == (CAP, CAP, CAP)
+    assert [cost.amount for cost in basic.spent] == [Decimal(0), Decimal("0.1"), Decimal("0.3")]
+    assert basic.cap == (Cost(CAP.epsilon, CAP.delta),) * 3
+    assert series.promise == CAP
 
 
 def test_a_series_never_mixes_tenants() -> None:
@@ -197,11 +258,11 @@ def test_thinning_hides_neither_peak_nor_dip(count: int, seed: int) -> None:
 
 def test_a_hundred_thousand_entries_are_drawn_small_and_soon() -> None:
     """The picture's size is set by its pixels, not by the history."""
-    member = series_of("0", "1").members["basic"]
     count = 100_000
-    losses = tuple(PrivacyLoss(Decimal(index) / count, Decimal(0)) for index in range(count))
+    costs = tuple(Cost(Decimal(index) / count) for index in range(count))
+    member = MemberSeries(FilterKind.BASIC, costs, (Cost(Decimal(10)),) * count)
     times = tuple(START + index * timedelta(seconds=1) for index in range(count))
-    series = LossSeries("acme", times, {"basic": type(member)(losses, (CAP,) * count)})
+    series = LossSeries("acme", times, CAP, {"basic": member})
     assert len(draw(series, "png")) < 200_000
     assert len(draw(series, "svg")) < 3_000_000
 
@@ -242,5 +303,5 @@ def test_an_unknown_format_is_refused() -> None:
 def test_an_unknown_member_is_refused() -> None:
     """Only the filters that the series has."""
     with pytest.raises(InvalidValueError) as caught:
-        draw(series_of("0"), "png", member="pld")
+        draw(series_of("0"), "png", member="renyi")
     assert caught.value.field == "member"

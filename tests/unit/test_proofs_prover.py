@@ -5,10 +5,24 @@ from decimal import Decimal
 
 import pytest
 
+from accounting.charges import Cost, price
+from accounting.filters import Charge
 from accounting.values import PrivacyLoss
-from proofs.certificate import parse_bundle
-from proofs.prover import prove_job
-from tests.unit.proofs_helpers import CLAIM, DELTA, GAUSSIAN, JOB, SIGNER, TENANT, Ledger, sample, sample_ledger
+from proofs.certificate import MAX_BYTES, parse_bundle
+from proofs.prover import TooLargeError, prove_job
+from tests.unit.proofs_helpers import (
+    ALL_MEMBERS,
+    CLAIM,
+    DELTA,
+    GAUSSIAN,
+    JOB,
+    LAPLACE,
+    SIGNER,
+    TENANT,
+    Ledger,
+    sample,
+    sample_ledger,
+)
 
 
 def test_a_document_survives_parsing_unchanged() -> None:
@@ -74,9 +88,23 @@ def test_an_opening_without_what_it_opens_with_is_an_error() -> None:
             prove_job([torn], SIGNER)
 
 
+def test_a_document_that_nobody_would_read_is_not_signed() -> None:
+    """What the checker refuses for its size is not handed out."""
+    ledger = Ledger()
+    name = "j" * (MAX_BYTES // 2)
+    ledger.allocate(CLAIM, job_id=name)
+    with pytest.raises(TooLargeError, match="more than the"):
+        prove_job(ledger.job(name), SIGNER)
+
+
 def test_an_event_charged_below_its_price_is_an_error() -> None:
     """The service does not sign what its own checker would refuse."""
     ledger = Ledger()
-    ledger.allocate(GAUSSIAN, charge=PrivacyLoss(Decimal("0.01"), DELTA))
-    with pytest.raises(ValueError, match=r"charged 0\.01"):
+    ledger.allocate(GAUSSIAN, loss=PrivacyLoss(Decimal("0.01"), DELTA))
+    with pytest.raises(ValueError, match="the ledger charged"):
         prove_job(ledger.job(), SIGNER)
+    short = Ledger(ALL_MEMBERS)
+    due = ALL_MEMBERS.charge(LAPLACE, price(LAPLACE)).costs
+    short.allocate(LAPLACE, charge=Charge((*due[:2], Cost(due[2].amount - Decimal("1e-15")), due[3])))
+    with pytest.raises(ValueError, match="the zcdp filter counted"):
+        prove_job(short.job(), SIGNER)

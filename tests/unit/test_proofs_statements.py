@@ -14,12 +14,15 @@ _ROOT = _STATEMENTS.parents[1]
 _BOUND = re.compile(r"`(tests/[a-z_/]+\.py)::(test_[a-z0-9_]+)`")
 
 
-def test_every_rule_has_a_statement_and_every_statement_a_rule() -> None:
-    """One file for each rule."""
-    assert {path.stem for path in _STATEMENTS.glob("*.md")} == set(RULES)
+_FOUND = {path.stem for path in _STATEMENTS.glob("*.md")}
 
 
-@pytest.mark.parametrize("rule", sorted(RULES))
+def test_every_rule_has_a_statement() -> None:
+    """One file for each rule; a statement may also serve several rules."""
+    assert set(RULES) <= _FOUND
+
+
+@pytest.mark.parametrize("rule", sorted(_FOUND))
 def test_every_statement_names_a_precondition_and_tests_that_exist(rule: str) -> None:
     """A statement without a test is an opinion."""
     text = (_STATEMENTS / f"{rule}.md").read_text(encoding="utf-8")
