@@ -64,7 +64,8 @@ def advanced_composition(losses: Losses, slack: Decimal) -> PrivacyLoss:
 def slack_within(losses: Losses, delta: Decimal) -> Decimal:
     """The largest slack with which `advanced_composition` of those losses stays within delta; 0 if there is none."""
     share = _DOWN.subtract(1, _UP.divide(_UP.subtract(1, delta), kept_of(losses)))
-    return max(round_down(Fraction(share), MAX_PLACES) - Decimal(10) ** -MAX_PLACES, ZERO)
+    # One place less, as the delta that is composed with it is rounded up.
+    return max(_DOWN.subtract(round_down(Fraction(share), MAX_PLACES), Decimal(10) ** -MAX_PLACES), ZERO)
 
 
 def kept_of(losses: Losses) -> Decimal:

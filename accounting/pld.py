@@ -2,7 +2,7 @@
 
 dp-accounting puts the loss of each operation on a grid, rounded so that delta is never too small (Doroshenko, Ghazi,
 Kamath, Kumar and Manurangsi 2022), and composes by convolution. `accounting.saddle_point` knows no grid: where it finds
-a larger delta than was promised, or the price far above the truth, there is no price. Valid for a plan whose parameters
+a larger delta than was promised, the plan is refused. Valid for a plan whose parameters
 are fixed in advance, and not as a filter: what comes next may not depend on what came before.
 
 Laplace noise on several coordinates counts as that on one with the same total sensitivity, as Gaussian noise does.
@@ -32,7 +32,7 @@ from accounting.events import (
     RandomizedResponseEvent,
 )
 from accounting.pure import pure_epsilon
-from accounting.saddle_point import Numbers, Operation, OutOfReachError, delta_at, log_moment
+from accounting.saddle_point import ACCURACY, Numbers, Operation, OutOfReachError, delta_at, log_moment
 from accounting.values import InvalidValueError, round_up
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ MAX_DISCRETE_SENSITIVITY = 20_000
 RESOLVED_DELTA = 1e-9
 """The convolution works in doubles: a delta below this may come out anyhow, so a disagreement there only means that
 there is no price by this theorem."""
-UNDERSTATED, OVERSTATED = 2e-3, 0.25
+UNDERSTATED, OVERSTATED = 4 * ACCURACY, 0.25
 """What the second path may find: a delta larger by the first share than was promised, which is more than both paths'
 errors together; or a true epsilon that is smaller than the price by the second, which is more than the grid costs."""
 
@@ -89,8 +89,9 @@ def pld_epsilon(operations: Sequence[Operation], delta: Decimal, share: int = 1)
         share: The bounds are for one price; this many prices share them.
 
     Raises:
-        InvalidValueError: If there is no distribution, or its price would take too long; the reason says which.
-        PricingDisagreementError: If dp-accounting's price does not hold on the second path, or is far above it.
+        InvalidValueError: If there is no distribution, its price would take too long, or the grid would make it far
+            too dear; the reason says which.
+        PricingDisagreementError: If dp-accounting's price does not hold on the second path.
     """
     merged = _merged(operations, MAX_DISTINCT // share)
     interval = _interval(merged, MAX_POINTS // share)
@@ -133,20 +134,19 @@ def confirm(operations: Sequence[Operation], epsilon: float, delta: float, inter
         interval: The grid on which the price was found.
 
     Raises:
-        PricingDisagreementError: If they disagree.
+        PricingDisagreementError: If the second path finds a larger delta.
+        InvalidValueError: If the price is far too dear.
         OutOfReachError: If the second path does not get there.
     """
     second = delta_at(operations, epsilon)
-    if second > delta * (1 + UNDERSTATED):
-        # Near 0 the loss of a sample may change on a smaller scale than the tail: look again, closer.
-        second = delta_at(operations, epsilon, closer=10)
     if not second <= delta * (1 + UNDERSTATED):
         raise PricingDisagreementError(f"an epsilon of {epsilon} has a delta of {second}, not {delta}")
     # Claims are rounded up to the grid one by one.
     count = sum(count for _, count in operations)
     much_less = epsilon * (1 - OVERSTATED) - interval * min(count, LEAST_POINTS)
     if much_less > 0 and delta_at(operations, much_less) < delta * (1 - UNDERSTATED):
-        raise PricingDisagreementError(f"an epsilon of {epsilon} is far above what a delta of {delta} needs")
+        # A price that is merely too dear is no disagreement; another theorem will have a better one.
+        raise InvalidValueError("event", f"has losses too fine for the grid: {epsilon:.6g} is far above its epsilon")
 
 
 def _merged(operations: Sequence[Operation], most: int) -> list[Operation]:

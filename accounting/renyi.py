@@ -53,6 +53,8 @@ _RELATIVE, _ABSOLUTE = 1e-10, 1e-14
 """More than the rounding of all doubles on the way to one divergence."""
 _AGREEMENT_FLOOR = 1e-12
 """Differences below are no disagreement: dp-accounting takes a logarithm of a number near 1."""
+_LARGEST_EXPONENT = 600.0
+"""Beyond, a power is about to leave the doubles, and what is added to it is nothing beside it."""
 _SPAN, _NODES_PER_SIGMA = 14.0, 16
 """The integral runs this many sigmas beyond both means, in steps of a sixteenth of sigma: for an analytic integrand
 the trapezoid rule is then exact to all digits of a double."""
@@ -101,13 +103,13 @@ def divergence(event: Event, order: float) -> Fraction:
             return Fraction(order) * _known(rho_of(event))
         case ExponentialEvent(form=SelectionForm.GUMBEL):
             bounded_range = Fraction(order) * _known(rho_of(event))
-            return min(bounded_range, _widened(_pure(float(pure_epsilon(event)), order)))
+            return min(bounded_range, _widened(pure_divergence(float(pure_epsilon(event)), order)))
         case PoissonGaussianEvent():
             return _widened(_poisson_gaussian(event, order))
         case FixedSizeGaussianEvent():
             return _widened(_fixed_size_gaussian(event, order))
     epsilon = float(pure_epsilon(event))
-    worst = _pure(epsilon, order)
+    worst = pure_divergence(epsilon, order)
     if isinstance(event, LaplaceEvent) and epsilon >= _SMALLEST_LAPLACE:
         return _widened(min(worst, _laplace(epsilon, order)))
     if isinstance(event, DiscreteLaplaceEvent) and epsilon >= _SMALLEST_LAPLACE:
@@ -124,7 +126,7 @@ def inverse_pure_divergence(target: float, order: float) -> float:
     epsilon = target + math.log(2) * order / (order - 1)
     for _ in range(100):
         slope = ((order - 0.5) * math.tanh((order - 0.5) * epsilon) - math.tanh(epsilon / 2) / 2) / (order - 1)
-        step = (_pure(epsilon, order) - target) / slope
+        step = (pure_divergence(epsilon, order) - target) / slope
         epsilon -= step
         if abs(step) <= 1e-11 * epsilon:
             break
@@ -142,35 +144,39 @@ def _widened(value: float) -> Fraction:
     return Fraction(value * (1 + _RELATIVE) + _ABSOLUTE)
 
 
-def _pure(epsilon: float, order: float) -> float:
-    """ln(cosh((order - 1/2) epsilon) / cosh(epsilon / 2)) / (order - 1), without its cancellation; at most epsilon."""
-    if order * epsilon > 600:
-        # The hyperbolic functions are about to leave the doubles; the divergence has all but reached epsilon.
-        return epsilon
+def pure_divergence(epsilon: float, order: float) -> float:
+    """The divergence of randomized response, the worst of all pure epsilon-private mechanisms, by doubles alone.
+
+    It is ln(cosh((order - 1/2) epsilon) / cosh(epsilon / 2)) / (order - 1), written without its cancellation, and at
+    most epsilon. `divergence` widens it by more than the rounding.
+    """
+    if order * epsilon > _LARGEST_EXPONENT:
+        return epsilon - math.log1p(math.exp(-epsilon)) / (order - 1)
     excess = 2 * math.sinh(order * epsilon / 2) * math.sinh((order - 1) * epsilon / 2) / math.cosh(epsilon / 2)
     return min(math.log1p(excess) / (order - 1), epsilon)
 
 
 def _laplace(epsilon: float, order: float) -> float:
-    if order * epsilon > 600:
-        return epsilon
-    rise, fall = math.expm1((order - 1) * epsilon), math.expm1(-order * epsilon)
-    return math.log1p((order * rise + (order - 1) * fall) / (2 * order - 1)) / (order - 1)
+    return _two_exponentials(order / (2 * order - 1), epsilon, order)
 
 
 def _discrete_laplace(epsilon: float, sensitivity: int, order: float) -> float:
     """Noise c exp(-a|x|), a = epsilon / sensitivity, shifted by the sensitivity: the sum of P^order Q^(1 - order).
 
-    Outside both peaks the ratio is constant; between them the sum is geometric with ratio w.
+    Outside both peaks the ratio is constant; between them the sum is geometric with ratio w = exp(-a (2 order - 1)). In
+    all, exp((order - 1) epsilon) has the factor (1 + tanh(a / 2)) / 2 + tanh(a / 2) w / (1 - w).
     """
-    if order * epsilon > 600:
-        return epsilon
     a = epsilon / sensitivity
-    high, low = math.exp((order - 1) * epsilon), math.exp(-order * epsilon)
-    step = -a * (2 * order - 1)
-    inside = math.exp(step) * math.expm1(step * (sensitivity - 1)) / math.expm1(step)
-    total = (high + low) / (1 + math.exp(-a)) + math.tanh(a / 2) * high * inside
-    return math.log(total) / (order - 1)
+    step, slope = -a * (2 * order - 1), math.tanh(a / 2)
+    return _two_exponentials((1 + slope) / 2 - slope * math.exp(step) / math.expm1(step), epsilon, order)
+
+
+def _two_exponentials(share: float, epsilon: float, order: float) -> float:
+    """ln(share exp((order - 1) epsilon) + (1 - share) exp(-order epsilon)) / (order - 1)."""
+    if order * epsilon > _LARGEST_EXPONENT:
+        return epsilon + math.log(share) / (order - 1)
+    rise, fall = math.expm1((order - 1) * epsilon), math.expm1(-order * epsilon)
+    return math.log1p(share * rise + (1 - share) * fall) / (order - 1)
 
 
 def _multiplier(event: _Sampled) -> float:
@@ -310,8 +316,7 @@ def _poisson_integral(sigma: float, rate: float, order: float) -> float:
     nodes, log_weight = _nodes(sigma, -_SPAN * sigma, order + _SPAN * sigma)
     # The logarithm of 1 - rate + rate exp((2x - 1) / 2 sigma^2).
     log_ratio = np.logaddexp(math.log1p(-rate), math.log(rate) + (2 * nodes - 1) / (2 * sigma**2))
-    if order * float(np.max(log_ratio)) > 600:
-        # The powers are about to leave the doubles, and what is taken from them is nothing beside them.
+    if order * float(np.max(log_ratio)) > _LARGEST_EXPONENT:
         return max(_log_sum(log_weight + order * log_ratio), 0.0) / (order - 1)
     excess = np.expm1(order * log_ratio) - order * np.expm1(log_ratio)
     return math.log1p(float(np.sum(np.exp(log_weight) * np.maximum(excess, 0)))) / (order - 1)

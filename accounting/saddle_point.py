@@ -11,8 +11,8 @@ the real axis, so that no digits are lost however small delta is. Nothing here i
 losses, no convolution.
 
 The line is cut where a loss blurred by a hundredth of the scale on which delta changes, or less, has no more to say.
-That blur, not the arithmetic, is what `ACCURACY` is for: laws with atoms, such as Laplace noise has, have integrands that
-never fade of themselves.
+That blur, not the arithmetic, is what `ACCURACY` is for: a loss with atoms, such as that of Laplace noise, has an
+integrand that never fades of itself.
 """
 
 import math
@@ -20,7 +20,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,7 +43,9 @@ ACCURACY = 5e-4
 _REACH, _REACH_OF_SAMPLED = 1000.0, 100.0
 """The window is flat up to nearly that many times the saddle point, then falls: exp(-(t / reach)^8). Delta is thereby
 blurred on a thousandth, or a hundredth, of the scale on which it changes; sampled noise has a smooth loss, or nearly
-so, for which less of the line will do."""
+so, for which less of the line will do. Where narrower windows give another delta, it is doubled."""
+_NARROWER, _RESOLVED = (0.5, 0.7), 1e-4
+"""Shares of the window, and how far, relatively, the deltas that they give may be from that of the whole."""
 _WINDOW_END = 1.4
 """In units of the reach: exp(-1.4^8) is 4e-7."""
 _FADED = 1e-9
@@ -53,6 +54,8 @@ _BLOCK = 4096
 """Points of the line that are taken together, at most."""
 _SETTLED = 1e-3
 """Relative difference to twice the step that shows that the step is fine enough: its own error is far less."""
+_ATTEMPTS = 10
+"""How often the step may be halved or the window doubled."""
 _LARGEST_SADDLE = 1e9
 _CUSP, _CUSP_DEPTH = 8.0, 3.0
 """Width of the tilted loss, in units of the inverse of the tilt, that is more than most saddles have; and how much
@@ -71,7 +74,7 @@ _LARGEST_PANELS = 20_000
 _NEGLIGIBLE = 36.0
 """Terms smaller than the largest by this factor, as a logarithm, are left out of a sum."""
 
-Line = NDArray[np.complexfloating[Any, Any]]
+Line = NDArray[np.complex128]
 Numbers = NDArray[np.float64]
 Operation = tuple[Event, int]
 
@@ -92,14 +95,12 @@ class _Effort:
             raise OutOfReachError("an integral over sampled noise takes too long")
 
 
-def delta_at(operations: Sequence[Operation], epsilon: float, closer: float = 1.0) -> float:
+def delta_at(operations: Sequence[Operation], epsilon: float) -> float:
     """The delta of all operations together at epsilon, in the worse direction, within `ACCURACY` of itself.
 
     Args:
         operations: Single operations with their counts. Those without a privacy loss distribution are refused.
         epsilon: At least 0.
-        closer: How much finer than usual to look. A loss that changes on a much smaller scale near epsilon than its
-            tail does, as that of a rare sample near 0, otherwise comes out blurred.
 
     Raises:
         TypeError: If an operation has no distribution: zero-concentrated, discrete Gaussian, fixed-size.
@@ -110,9 +111,7 @@ def delta_at(operations: Sequence[Operation], epsilon: float, closer: float = 1.
     )
     sampled = any(isinstance(event, PoissonGaussianEvent | PoissonLaplaceEvent) for event, _ in operations)
     effort = _Effort()
-    parts = [
-        _delta(operations, epsilon, removed, closer, effort) for removed in ((True, False) if sampled else (True,))
-    ]
+    parts = [_delta(operations, epsilon, removed, effort) for removed in ((True, False) if sampled else (True,))]
     return -math.expm1(claimed) + math.exp(claimed) * max(parts)
 
 
@@ -168,28 +167,35 @@ def largest_loss(event: Event, removed: bool = True) -> float:
             return -math.log1p(rate * math.expm1(-epsilon))
         case RandomizedResponseEvent():
             return math.log(float(event.probability) * (event.categories - 1) / float(1 - event.probability))
-        case _:
+        case ClaimEvent() | LaplaceEvent() | DiscreteLaplaceEvent() | ExponentialEvent():
             return float(pure_epsilon(event))
+        case _:
+            raise TypeError(f"a {event.kind} event has no privacy loss distribution here")
 
 
-def _delta(operations: Sequence[Operation], epsilon: float, removed: bool, closer: float, effort: _Effort) -> float:
+def _delta(operations: Sequence[Operation], epsilon: float, removed: bool, effort: _Effort) -> float:
     if epsilon >= math.fsum(count * largest_loss(event, removed) for event, count in operations):
         return 0.0
     smooth = [(event, count) for event, count in operations if isinstance(event, GaussianEvent | PoissonGaussianEvent)]
     rough = [(event, count) for event, count in operations if (event, count) not in smooth]
     sampled = any(isinstance(event, PoissonGaussianEvent | PoissonLaplaceEvent) for event, _ in operations)
-    reach = closer * (_REACH_OF_SAMPLED if sampled else _REACH)
-    integrand = _Integrand(smooth, rough, removed, epsilon, reach, effort)
+    integrand = _Integrand(smooth, rough, removed, epsilon, effort)
     saddle, least, width = _saddle(integrand.height)
     if least < _NOTHING:
         return 0.0
     # Seen through the periods of a sum over a grid, the mass far from epsilon must weigh nothing.
     step = 2 * math.pi * min(saddle / (18 + max(-least, 0)), 1 / (14 * width))
-    for _ in range(6):
-        coarse, fine = integrand.sum_on_line(saddle, least, step)
-        if abs(fine - coarse) <= _SETTLED * abs(fine):
-            return max(math.exp(least) * fine, 0.0)
-        step /= 2
+    reach = (_REACH_OF_SAMPLED if sampled else _REACH) * saddle
+    for _ in range(_ATTEMPTS):
+        found, coarse, *blurred = integrand.sum_on_line(saddle, least, step, reach)
+        settled, resolved = _SETTLED * abs(found), _RESOLVED * abs(found)
+        if abs(coarse - found) <= settled and max(abs(other - found) for other in blurred) <= resolved:
+            return max(math.exp(least) * found, 0.0)
+        # A loss that is rarely large changes near 0 on a smaller scale than its tail, by which the window was chosen.
+        if abs(coarse - found) > settled:
+            step /= 2
+        else:
+            reach *= 2
     raise OutOfReachError(f"the integral for a delta at epsilon {epsilon} does not settle")
 
 
@@ -202,7 +208,6 @@ class _Integrand:
         rough: The others, whose losses have atoms.
         removed: The direction.
         epsilon: Where delta is sought.
-        reach: Of the window, in units of the saddle point.
         effort: What it may cost to evaluate.
     """
 
@@ -210,7 +215,6 @@ class _Integrand:
     rough: Sequence[Operation]
     removed: bool
     epsilon: float
-    reach: float
     effort: _Effort
 
     def height(self, at: float) -> float:
@@ -219,28 +223,28 @@ class _Integrand:
         moment = self._moment(self.smooth, s) + self._moment(self.rough, s)
         return float(moment[0].real) - at * self.epsilon - math.log(at) - math.log1p(at)
 
-    def sum_on_line(self, saddle: float, least: float, step: float) -> tuple[float, float]:
-        """The integral over exp(least) by the trapezoid rule, with twice the step and with the step."""
-        points = math.ceil(_WINDOW_END * self.reach * saddle / step)
+    def sum_on_line(self, saddle: float, least: float, step: float, reach: float) -> list[float]:
+        """The integral over exp(least) by the trapezoid rule; with twice the step; and with narrower windows."""
+        points = math.ceil(_WINDOW_END * reach / step)
         undamped = float(self._moment(self.smooth, np.array([saddle + 0j]))[0].real)
-        sums, first, size = [0.0, 0.0], 0, 64
+        sums, first, size = np.zeros(2 + len(_NARROWER)), 0, 64
         while first <= points:
             if first > _LONGEST:
                 raise OutOfReachError(f"the integral for a delta at epsilon {self.epsilon} needs {points} points")
             index = np.arange(first, min(first + size, points + 1))
-            s = saddle + 1j * (index * step)
+            s: Line = np.asarray(saddle + 1j * (index * step), dtype=np.complex128)
             smooth = self._moment(self.smooth, s)
-            window = (index * (step / (self.reach * saddle))) ** 8
-            moment = smooth + self._moment(self.rough, s)
+            window = (index * (step / reach)) ** 8
+            moment: Line = smooth + self._moment(self.rough, s)
             values = (np.exp(moment - s * self.epsilon - least - window) / (s * (s + 1))).real
             if first == 0:
                 values[0] /= 2
-            sums[0] += 2 * float(np.sum(values[index % 2 == 0]))
-            sums[1] += float(np.sum(values))
+            narrower = [(values * np.exp(window - window / share**8)).sum() for share in _NARROWER]
+            sums += [values.sum(), 2 * values[::2].sum(), *narrower]
             if np.all(smooth.real < undamped + math.log(_FADED)):
                 break
             first, size = first + size, min(2 * size, _BLOCK)
-        return sums[0] * step / math.pi, sums[1] * step / math.pi
+        return [float(value) for value in sums * (step / math.pi)]
 
     def _moment(self, operations: Sequence[Operation], s: Line) -> Line:
         total = np.zeros_like(s)
@@ -404,8 +408,9 @@ def _log_sum(log_weight: Numbers, loss: Numbers, powers: Line) -> Line:
     loss = loss[counted]
     terms = np.exp(exponent[counted] - largest + 1j * (powers[0].imag * loss))
     turn = np.exp(1j * ((powers[-1].imag - powers[0].imag) / max(len(powers) - 1, 1) * loss))
-    sums = np.empty(len(powers), dtype=np.complex128)
+    sums: Line = np.empty(len(powers), dtype=np.complex128)
     for at in range(len(powers)):
         sums[at] = terms.sum()
         terms *= turn
-    return largest + np.log(sums)
+    sums = np.log(sums)
+    return sums + largest

@@ -16,7 +16,7 @@ from accounting.admission import (
     decide_settlement,
 )
 from accounting.events import ClaimEvent
-from accounting.filters import basic_budget
+from accounting.filters import Budget, basic_budget
 from accounting.ledger.canonical import sha256
 from accounting.ledger.entry import Entry, EntryKind
 from accounting.values import PrivacyLoss
@@ -59,7 +59,12 @@ def asked(
 
 def opened(tenant: str, epsilon: str = "10", delta: str = "0.00001", now: datetime = NOW) -> Entry:
     """The first entry of a tenant with that budget, under basic composition alone."""
-    (entry,) = decide_budget(None, SetBudget(tenant, basic_budget(loss(epsilon, delta)), "admin"), now).entries
+    return opened_under(tenant, basic_budget(loss(epsilon, delta)), now)
+
+
+def opened_under(tenant: str, held: Budget, now: datetime = NOW) -> Entry:
+    """The first entry of a tenant with that budget."""
+    (entry,) = decide_budget(None, SetBudget(tenant, held, "admin"), now).entries
     return entry
 
 

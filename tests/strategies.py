@@ -23,6 +23,7 @@ from accounting.events import (
     SelectionForm,
     SelfComposedEvent,
     ZCdpEvent,
+    leaves,
     parts_of,
 )
 from accounting.filters import Budget, FilterKind, Share, budget
@@ -54,7 +55,7 @@ def _responses(draw: st.DrawFn) -> RandomizedResponseEvent:
 _sampled_gaussians = st.builds(
     PoissonGaussianEvent, st.decimals("0.3", 100, places=3), st.just(Decimal(1)), sampling_probability=_rates
 )
-# A tenth at most is drawn: of larger samples dp-accounting loses the digits at higher orders, and no price is agreed on.
+# A tenth at most is drawn: for larger samples dp-accounting loses digits at high orders, and no price is agreed on.
 _fixed_size_gaussians = st.builds(
     FixedSizeGaussianEvent,
     st.decimals("0.5", 30, places=3),
@@ -99,12 +100,20 @@ def composed_of(inner: st.SearchStrategy[Event], adjacency: Adjacency | None = N
             ),
             st.builds(
                 ParallelEvent,
-                st.dictionaries(names, children, min_size=1, max_size=4).map(lambda d: tuple(d.items())),
+                st.dictionaries(names, children.filter(_may_be_parallel), min_size=1, max_size=4).map(_pairs),
                 adjacency=st.just(adjacency),
             ),
         )
 
     return st.recursive(inner, extend, max_leaves=6).filter(lambda event: depth_of(event) <= 3)
+
+
+def _may_be_parallel(event: Event) -> bool:
+    return not any(isinstance(leaf, FixedSizeGaussianEvent) for leaf, _ in leaves(event))
+
+
+def _pairs(named: dict[str, Event]) -> tuple[tuple[str, Event], ...]:
+    return tuple(named.items())
 
 
 def depth_of(event: Event) -> int:

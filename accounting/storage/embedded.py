@@ -30,7 +30,8 @@ def stop(folder: Path) -> None:
 
 def _running(folder: Path) -> PostgresServer:
     server = get_server(folder, cleanup_mode=None)
-    # A process that has asked before gets the same object again, whether or not its Postgres still runs.
-    if not server.get_postmaster_info().is_running():
+    # A process that has asked before gets the same object again, whether or not its Postgres still runs. One that has
+    # ended but was not yet waited for counts as running to psutil; its file is gone.
+    if not server.get_postmaster_info().is_running() or not (folder / "postmaster.pid").exists():
         server.start()
     return server

@@ -195,7 +195,8 @@ def refusal(verdict: Verdict) -> Problem:
         case Outcome.BUDGET_LOWERED:
             promise = _texts(_present(verdict).promise)
             present = f"epsilon {promise['epsilon']}, delta {promise['delta']}"
-            return invalid("epsilon", f"a budget can be raised, not lowered; it now promises {present}.")
+            reason = f"a budget can be raised, not lowered; it now promises {present}. Leave delta out to keep it."
+            return invalid("epsilon", reason)
         case Outcome.FILTERS_CHANGED:
             names = ", ".join(member.kind for member in _present(verdict).members)
             reason = f"are fixed when a budget is created, with their shares of delta: this one has {names}."

@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse, Response
 from accounting.ledger.entry import OPENING_KINDS, Entry
 from accounting.ledger.postgres import PostgresLedgerStore
 from accounting.ledger.store import LedgerStore
-from proofs.prover import prove_job
+from proofs.prover import TooLargeError, prove_job
 from proofs.render.latex import render_latex
 from proofs.signing import SigningKey
 from serve_app.auth.principal import READERS, Principal
@@ -69,7 +69,11 @@ async def prove(store: LedgerStore, signer: SigningKey, tenant_id: str, job_id: 
         raise Problem(Code.NOT_FOUND, "The tenant has no allocation of that job.", {"field": "job_id"})
     if len(entries) > MAX_ENTRIES:
         raise Problem(Code.TOO_LARGE, f"The job has more than {MAX_ENTRIES} ledger entries, too many for one document.")
-    return await asyncio.to_thread(prove_job, entries, signer, await _neighbours(store, entries))
+    neighbours = await _neighbours(store, entries)
+    try:
+        return await asyncio.to_thread(prove_job, entries, signer, neighbours)
+    except TooLargeError as error:
+        raise Problem(Code.TOO_LARGE, str(error)) from None
 
 
 async def _neighbours(store: LedgerStore, entries: list[Entry]) -> list[Entry]:

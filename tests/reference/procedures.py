@@ -12,8 +12,9 @@ from decimal import Decimal
 from fractions import Fraction
 
 from accounting.conversion import renyi_to_epsilon
-from accounting.events import Event, FixedSizeGaussianEvent, PoissonGaussianEvent
+from accounting.events import Event, FixedSizeGaussianEvent, GaussianEvent, LaplaceEvent, PoissonGaussianEvent
 from accounting.renyi import divergence, dp_accounting_divergence
+from tests.reference.cases import UnknownCaseError
 
 Counted = Sequence[tuple[Event, int]]
 """Single operations, each with how often it is done."""
@@ -118,6 +119,26 @@ def google_sampled_noise(
         else:
             high = middle
     return Decimal(high)
+
+
+def google_distribution_epsilon(operations: Counted, delta: Decimal) -> Decimal:
+    """dp-accounting's epsilon by privacy loss distributions, on its default grid."""
+    import dp_accounting as dpa
+    from dp_accounting.pld import PLDAccountant
+
+    accountant = PLDAccountant()
+    for event, count in operations:
+        match event:
+            case GaussianEvent():
+                accountant.compose(dpa.GaussianDpEvent(float(event.sigma / event.sensitivity)), count)
+            case PoissonGaussianEvent():
+                noise = dpa.GaussianDpEvent(float(event.sigma / event.sensitivity))
+                accountant.compose(dpa.PoissonSampledDpEvent(float(event.sampling_probability), noise), count)
+            case LaplaceEvent():
+                accountant.compose(dpa.LaplaceDpEvent(float(event.scale / event.sensitivity)), count)
+            case _:
+                raise UnknownCaseError(f"a {event.kind} is not known on dp-accounting's grid")
+    return Decimal(float(accountant.get_epsilon(float(delta))))
 
 
 def opacus_bracket(operations: Sequence[tuple[Decimal, Decimal, int]], delta: float) -> tuple[Decimal, Decimal]:

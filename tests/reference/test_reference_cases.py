@@ -29,7 +29,7 @@ def test_our_code_answers_what_the_source_says(case: Case) -> None:
 async def test_what_must_be_rejected_leaves_the_budget_as_it_was(case: Case, tmp_path: Path) -> None:
     """Over the wire what comes first is charged; what comes then is refused as invalid and nothing more is spent."""
     said = case.params
-    async with serving(MemoryLedgerStore(), tmp_path) as client:
+    async with serving(MemoryLedgerStore(), tmp_path, max_operation_epsilon=1000) as client:
         assert (await client.put("/t", json={"epsilon": 1000, "delta": 0.001})).status_code == 200
         first = {"job_id": "first", "delta": "0.00001", "event": wire_event(said.value("first"))}
         assert (await client.post("/allocate", json=first)).status_code == 200
@@ -38,6 +38,7 @@ async def test_what_must_be_rejected_leaves_the_budget_as_it_was(case: Case, tmp
         then = {"job_id": "then", "delta": str(said.number("delta")), "event": event}
         refused = await client.post("/allocate", json=then)
         assert refused.status_code == 422, refused.text
+        assert refused.json()["code"] == "invalid_request"
         assert (await client.get("/t")).json() == before
 
 

@@ -1,16 +1,19 @@
 """Admission is a privacy filter: whatever is asked, in whatever order, what is spent stays within the budget."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from decimal import Decimal
 from fractions import Fraction
+from random import Random
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from accounting.admission import (
+    ACCEPTED,
     Limits,
     Outcome,
     SetBudget,
@@ -20,13 +23,26 @@ from accounting.admission import (
     decide_allocation,
     decide_budget,
     decide_settlement,
-    largest_claim,
 )
-from accounting.charges import price
-from accounting.events import ClaimEvent, GaussianEvent, LaplaceEvent
+from accounting.charges import Cost
+from accounting.events import Event, FixedSizeGaussianEvent, GaussianEvent, PoissonGaussianEvent
+from accounting.filters import (
+    Budget,
+    Charge,
+    FilterKind,
+    Share,
+    basic_budget,
+    budget,
+    budget_for_claims,
+    largest_claim,
+    raised,
+    standard_budget,
+)
+from accounting.ledger.canonical import GENESIS_HASH
 from accounting.ledger.entry import OPENING_KINDS, Entry, EntryKind, entry_from_body
-from accounting.values import EXACT, NO_LOSS, PrivacyLoss
-from tests.ledgers import NOW, WIDE, asked, assert_chained, ended, loss, opened, spent
+from accounting.values import EXACT, ZERO, PrivacyLoss
+from tests.ledgers import NOW, WIDE, asked, assert_chained, ended, loss, opened, opened_under, spent
+from tests.strategies import events, loss_of
 
 LIMITS = Limits(Decimal(2), {"healthcare": Decimal("0.5")})
 
@@ -61,7 +77,8 @@ def test_an_exhausted_budget_is_told_before_the_operation_limit() -> None:
     head = spent(opened("t", "1"), asked("t", "1"))
     verdict = decide_allocation(head, None, asked("t", "10"), LIMITS, NOW)
     assert refused_for(verdict) is Outcome.BUDGET_EXHAUSTED
-    assert verdict.remaining == loss("0", "0.00001")
+    assert verdict.head is head
+    assert verdict.charge == Charge((Cost(Decimal(10)),))
 
 
 def test_a_charge_that_fits_the_budget_but_not_the_limit_is_refused() -> None:
@@ -69,6 +86,34 @@ def test_a_charge_that_fits_the_budget_but_not_the_limit_is_refused() -> None:
     verdict = decide_allocation(opened("t"), None, asked("t", "2.0000000001"), LIMITS, NOW)
     assert refused_for(verdict) is Outcome.OPERATION_LIMIT
     assert verdict.limit == 2
+    assert verdict.charge is not None
+    assert decide_allocation(opened("t"), None, asked("t", "2"), LIMITS, NOW).outcome is Outcome.ADMITTED
+
+
+NO_PRICE = PoissonGaussianEvent(Decimal("0.05"), Decimal(1), Decimal("0.1"))
+"""Too little noise for the Renyi filter to price."""
+
+
+def test_an_event_that_a_member_cannot_price_is_refused_before_the_budget_is_looked_at() -> None:
+    """Though basic composition alone would admit it: every member must know what the history costs it."""
+    head = opened_under("t", standard_budget(loss("10", "0.00001")))
+    for epsilon in ("0.1", "100"):
+        verdict = decide_allocation(head, None, replace(asked("t", epsilon), event=NO_PRICE), LIMITS, NOW)
+        assert refused_for(verdict) is Outcome.UNPRICED
+        assert verdict.head is head
+        assert "sigma" in verdict.reason
+    under_basic = decide_allocation(opened("t"), None, replace(asked("t", "0.1"), event=NO_PRICE), LIMITS, NOW)
+    assert under_basic.outcome is Outcome.ADMITTED
+
+
+def test_an_event_on_which_two_accountants_disagree_is_refused() -> None:
+    """Here dp-accounting loses all digits at the committed order."""
+    shares = [Share(FilterKind.BASIC, ZERO), Share(FilterKind.RENYI, ZERO, Decimal("1e-6"), 64)]
+    head = opened_under("t", budget(loss("1", "1e-6"), shares))
+    event = FixedSizeGaussianEvent(Decimal(100), Decimal(1), 50, 100)
+    verdict = decide_allocation(head, None, replace(asked("t", "0.1"), event=event), LIMITS, NOW)
+    assert refused_for(verdict) is Outcome.UNPRICED
+    assert "has a divergence of" in verdict.reason
 
 
 def test_an_engine_has_its_own_smaller_limit() -> None:
@@ -87,7 +132,12 @@ def test_a_charge_that_fits_is_admitted_with_the_balance_after_it() -> None:
     (entry,) = verdict.entries
     assert verdict.answer is entry
     assert (entry.seq, entry.kind, entry.operations) == (2, EntryKind.CONSUMED, 1)
-    assert (entry.spent, entry.charge) == (loss("0.1", "0.000001"), loss("0.1", "0.000001"))
+    assert (entry.spent.basic, entry.charge) == (loss("0.1", "0.000001"), entry.spent)
+    assert (entry.budget, entry.event, entry.actor) == (head.budget, request.event, "engine")
+    assert (entry.tenant_id, entry.period_start, entry.at) == ("t", head.period_start, NOW)
+    assert entry.details == {"purpose": "a test"}
+    assert entry.allocation_id == allocation_id_of("t", "k")
+    assert entry.request_hash == request.request_hash
     assert (entry.job_id, entry.source_engine, entry.idempotency_key) == ("j", "text", "k")
     assert entry.prev_hash == head.hash
 
@@ -103,27 +153,99 @@ def test_the_smallest_excess_of_either_part_is_refused(epsilon: str, delta: str)
 def test_what_is_said_to_remain_can_be_spent_to_the_last_digit() -> None:
     """The stated rest is admitted whole, and refused with its last digit one higher."""
     head = spent(opened("t", "1"), asked("t", "0.123456789012345678901234567891"))
-    rest = largest_claim(head)
+    rest = largest_claim(head.budget, head.spent)
     assert decide_allocation(head, None, asked("t", rest), LIMITS, NOW).outcome is Outcome.ADMITTED
-    more = PrivacyLoss(EXACT.add(rest, Decimal("1e-30")), Decimal(0))
-    request = replace(asked("t", rest), charge=more)
+    more = PrivacyLoss(EXACT.add(rest, Decimal("1e-30")), ZERO)
+    request = replace(asked("t", rest), loss=more)
     assert refused_for(decide_allocation(head, None, request, LIMITS, NOW)) is Outcome.BUDGET_EXHAUSTED
+
+
+def test_another_member_admits_what_basic_composition_no_longer_would() -> None:
+    """And the entry says what each of them has counted."""
+    head = opened_under("t", standard_budget(loss("1", "0.00001")))
+    event = GaussianEvent(Decimal(200), Decimal(1))
+    for _ in range(60):
+        head = spent(head, replace(asked("t", "1"), event=event, loss=loss("0.02", "1e-8")))
+    assert head.spent.basic.epsilon == Decimal("1.2")
+    assert head.budget.admits(head.spent)
+    assert head.spent.costs[1] == Cost(60 * Decimal(head.budget.members[1].order or 0) / 80000)
+    claim = decide_allocation(head, None, asked("t", "0.9"), LIMITS, NOW)
+    assert refused_for(claim) is Outcome.BUDGET_EXHAUSTED
+
+
+def test_only_two_outcomes_are_a_yes() -> None:
+    """Whoever asks whether the data may be touched asks this set."""
+    assert {Outcome.ADMITTED, Outcome.REPLAYED} == ACCEPTED
 
 
 # Budgets.
 
 
+def asked_to_set(held: Budget, *, delta_stated: bool = True, filters_stated: bool = False) -> SetBudget:
+    """A request for a budget."""
+    return SetBudget("t", held, "admin", delta_stated, filters_stated)
+
+
 def test_a_budget_is_created_raised_and_repeated_but_never_lowered() -> None:
     """Equal values are a replay, either part less is refused, and a raise keeps what was spent."""
     head = opened("t", "1", "0.1")
+    assert (head.seq, head.kind, head.operations, head.actor) == (1, EntryKind.BUDGET_SET, 0, "admin")
     head = spent(head, asked("t", "0.5"))
     for same in (loss("1", "0.1"), loss("1.00", "0.10")):
-        assert refused_for(decide_budget(head, SetBudget("t", same, "a"), NOW)) is Outcome.REPLAYED
-    for lower in (loss("0.9", "0.1"), loss("1", "0.09"), loss("2", "0.09"), loss("0.9", "0.2")):
-        assert refused_for(decide_budget(head, SetBudget("t", lower, "a"), NOW)) is Outcome.BUDGET_LOWERED
-    raised = decide_budget(head, SetBudget("t", loss("2", "0.1"), "a"), NOW).entries[0]
-    assert (raised.spent, raised.operations, raised.period_start) == (head.spent, 1, head.period_start)
-    assert raised.remaining() == loss("1.5", "0.1")
+        verdict = decide_budget(head, asked_to_set(basic_budget(same)), NOW)
+        assert refused_for(verdict) is Outcome.REPLAYED
+        assert verdict.answer is head
+    for lower in (loss("0.9", "0.1"), loss("1", "0.09"), loss("2", "0.09"), loss("0.9", "0.2"), loss("2", "0")):
+        verdict = decide_budget(head, asked_to_set(basic_budget(lower)), NOW)
+        assert refused_for(verdict) is Outcome.BUDGET_LOWERED
+        assert verdict.answer is head
+    (after,) = decide_budget(head, asked_to_set(basic_budget(loss("2", "0.1"))), NOW).entries
+    assert (after.spent, after.operations, after.period_start) == (head.spent, 1, head.period_start)
+    assert (after.seq, after.prev_hash, after.kind) == (3, head.hash, EntryKind.BUDGET_SET)
+    assert (after.charge, after.event, after.actor) == (None, None, "admin")
+    assert after.budget == basic_budget(loss("2", "0.1"))
+
+
+@pytest.mark.parametrize(
+    "held",
+    [standard_budget(loss("1", "0.1")), budget_for_claims(Decimal(1), Decimal("0.1")), basic_budget(loss("1"))],
+)
+def test_any_budget_is_raised_in_its_own_members_and_refused_lower_ones(held: Budget) -> None:
+    """Even ones so low that their members could not exist: that is a refusal, not a failure."""
+    head = opened_under("t", held)
+    higher = PrivacyLoss(held.promise.epsilon * 2, held.promise.delta)
+    (after,) = decide_budget(head, asked_to_set(basic_budget(higher)), NOW).entries
+    assert after.budget == raised(held, higher)
+    assert [member.kind for member in after.budget.members] == [member.kind for member in held.members]
+    for lower in (loss("0.000001", "0.2"), loss("0.5"), PrivacyLoss(Decimal("0.9"), held.promise.delta)):
+        assert refused_for(decide_budget(head, asked_to_set(basic_budget(lower)), NOW)) is Outcome.BUDGET_LOWERED
+
+
+def test_a_delta_that_is_not_wished_for_stays() -> None:
+    """Who raises epsilon alone does not lower delta by saying nothing of it."""
+    head = opened_under("t", standard_budget(loss("1", "0.1")))
+    wish = asked_to_set(standard_budget(loss("2")), delta_stated=False)
+    (after,) = decide_budget(head, wish, NOW).entries
+    assert after.budget == raised(head.budget, loss("2", "0.1"))
+    assert refused_for(decide_budget(head, replace(wish, delta_stated=True), NOW)) is Outcome.BUDGET_LOWERED
+    same = asked_to_set(standard_budget(loss("1", "0.2")), delta_stated=False)
+    assert refused_for(decide_budget(head, same, NOW)) is Outcome.REPLAYED
+
+
+def test_member_filters_cannot_be_changed() -> None:
+    """A new one could not know what the history costs it; stating the ones there are is no change."""
+    head = opened_under("t", standard_budget(loss("1", "0.1")))
+    other = asked_to_set(basic_budget(loss("1", "0.1")), filters_stated=True)
+    verdict = decide_budget(head, other, NOW)
+    assert refused_for(verdict) is Outcome.FILTERS_CHANGED
+    assert verdict.answer is head
+    assert refused_for(decide_budget(head, replace(other, filters_stated=False), NOW)) is Outcome.REPLAYED
+    same = asked_to_set(standard_budget(loss("1", "0.1")), filters_stated=True)
+    assert refused_for(decide_budget(head, same, NOW)) is Outcome.REPLAYED
+    lower = asked_to_set(basic_budget(loss("0.5", "0.1")), filters_stated=True)
+    assert refused_for(decide_budget(head, lower, NOW)) is Outcome.BUDGET_LOWERED
+    higher = asked_to_set(raised(head.budget, loss("2", "0.1")), filters_stated=True)
+    assert decide_budget(head, higher, NOW).outcome is Outcome.ADMITTED
 
 
 # Holds.
@@ -140,21 +262,25 @@ def test_a_hold_counts_as_spent_at_once() -> None:
     """A reservation takes its whole charge from the budget before it is settled."""
     hold, _ = hold_of()
     assert hold.kind is EntryKind.HELD
-    assert hold.spent == loss("1", "0.000001")
+    assert hold.spent.basic == loss("1", "0.000001")
+    assert hold.details == {"purpose": "a test", "ttl_seconds": 60}
 
 
 def test_a_void_gives_the_charge_back() -> None:
     """A voided hold leaves nothing spent and no operation counted, and its entry tells the charge."""
     hold, void = hold_of()
     (entry,) = decide_settlement(hold, void, NOW).entries
-    assert (entry.spent, entry.operations, entry.charge) == (NO_LOSS, 0, hold.charge)
+    assert (entry.spent, entry.operations, entry.charge) == (hold.budget.nothing(), 0, hold.charge)
+    assert (entry.kind, entry.seq, entry.prev_hash) == (EntryKind.VOIDED, 3, hold.hash)
+    assert (entry.allocation_id, entry.job_id, entry.budget) == (hold.allocation_id, "job", hold.budget)
+    assert (entry.idempotency_key, entry.event, entry.period_start) == (None, None, hold.period_start)
 
 
 def test_a_commit_costs_nothing_more() -> None:
     """A committed hold leaves the spent total as the hold made it, and its entry charges nothing."""
     hold, void = hold_of()
     (entry,) = decide_settlement(hold, replace(void, kind=EntryKind.COMMITTED), NOW).entries
-    assert (entry.spent, entry.operations, entry.charge) == (hold.spent, 1, NO_LOSS)
+    assert (entry.spent, entry.operations, entry.charge) == (hold.spent, 1, hold.budget.nothing())
 
 
 def test_a_hold_whose_time_has_run_out_is_spent_for_good() -> None:
@@ -193,9 +319,21 @@ def test_an_allocation_that_is_not_there_is_unknown() -> None:
     assert refused_for(decide_settlement(opened("t"), request, NOW)) is Outcome.UNKNOWN_ALLOCATION
 
 
+def test_a_void_gives_back_what_each_member_counted() -> None:
+    """After other charges between, and under a budget that was raised meanwhile."""
+    first = opened_under("t", standard_budget(loss("1", "0.1")))
+    hold = spent(first, asked("t", "0.5", "0.01", ttl=60))
+    between = spent(hold, asked("t", "0.1"))
+    wish = asked_to_set(standard_budget(loss("2", "0.1")), delta_stated=False)
+    (higher,) = decide_budget(between, wish, NOW).entries
+    void = ended(higher, hold, EntryKind.VOIDED)
+    assert void.spent == spent(first, asked("t", "0.1")).spent
+    assert (void.budget, void.operations) == (higher.budget, 1)
+
+
 def test_an_allocations_id_follows_from_tenant_and_key_alone() -> None:
-    """The same pair gives the same id, and a change of either part gives another."""
-    assert allocation_id_of("t", "k") == allocation_id_of("t", "k")
+    """The same pair gives the same id, a change of either part another; a literal, since ledgers hold it."""
+    assert allocation_id_of("t", "k") == allocation_id_of("t", "k") == "f31e38a4-251c-88e3-8c5d-3af84b76d674"
     assert len({allocation_id_of(tenant, key) for tenant in ("t", "u") for key in ("k", "l")}) == 4
 
 
@@ -210,6 +348,7 @@ class Step:
     epsilon: Decimal
     delta: Decimal
     index: int
+    event: Event | None = None
 
 
 steps = st.builds(
@@ -218,6 +357,7 @@ steps = st.builds(
     st.decimals("0.000001", 3, places=12),
     st.one_of(st.just(Decimal(0)), st.decimals(0, "0.00001", places=12)),
     st.integers(0, 20),
+    st.one_of(st.none(), events),
 )
 
 
@@ -227,8 +367,8 @@ def act(history: Sequence[Entry], step: Step) -> Verdict:
     openings = [entry for entry in history if entry.kind in OPENING_KINDS]
     chosen = openings[step.index % len(openings)] if openings else None
     if step.what == "raise":
-        more = head.budget.plus(PrivacyLoss(step.epsilon - 1, step.delta))
-        return decide_budget(head, SetBudget("t", more, "admin"), NOW)
+        more = head.budget.promise.plus(PrivacyLoss(EXACT.subtract(step.epsilon, Decimal("0.5")), step.delta))
+        return decide_budget(head, SetBudget("t", basic_budget(more), "admin"), NOW)
     if step.what in ("commit", "void", "void late"):
         kind = EntryKind.COMMITTED if step.what == "commit" else EntryKind.VOIDED
         identity = chosen.allocation_id if chosen and chosen.allocation_id else "nothing"
@@ -238,27 +378,42 @@ def act(history: Sequence[Entry], step: Step) -> Verdict:
     key = chosen.idempotency_key if step.what == "repeat" and chosen else f"key-{len(history)}-{step.index}"
     earlier = next((entry for entry in history if entry.idempotency_key == key), None)
     request = asked("t", step.epsilon, step.delta, key=key, ttl=60 if step.what == "hold" else None)
+    if step.event is not None:
+        request = replace(request, event=step.event, loss=loss_of(step.event))
     return decide_allocation(head, earlier, request, Limits(Decimal("2.5")), NOW)
 
 
-def owed(history: Sequence[Entry]) -> tuple[Fraction, Fraction]:
-    """What is spent, counted anew from the allocations alone: all but those that were voided."""
+def owed(history: Sequence[Entry]) -> list[tuple[Fraction, Fraction]]:
+    """What each member is owed, counted anew from the allocations alone: all but those that were voided."""
     voided = {entry.allocation_id for entry in history if entry.kind is EntryKind.VOIDED}
-    open_charges = [
-        entry.charge
+    charges = [
+        entry.charge.costs
         for entry in history
         if entry.kind in OPENING_KINDS and entry.charge and entry.allocation_id not in voided
     ]
-    return (
-        sum((Fraction(charge.epsilon) for charge in open_charges), Fraction(0)),
-        sum((Fraction(charge.delta) for charge in open_charges), Fraction(0)),
-    )
+    return [
+        (
+            sum((Fraction(costs[at].amount) for costs in charges), Fraction(0)),
+            sum((Fraction(costs[at].delta) for costs in charges), Fraction(0)),
+        )
+        for at in range(len(history[0].budget.members))
+    ]
 
 
-@given(st.lists(steps, max_size=40))
-def test_any_sequence_of_commands_stays_within_the_budget_at_every_step(commands: list[Step]) -> None:
-    """Each entry's balance is exactly what is owed, and a refusal adds no entry."""
-    history = [opened("t", "5", "0.00002")]
+BUDGETS = [
+    basic_budget(loss("5", "0.00002")),
+    standard_budget(loss("5", "0.00002")),
+    budget(
+        loss("2", "0.2"),
+        [Share(FilterKind.BASIC, ZERO), *(Share(k, Decimal("0.01"), Decimal("0.05")) for k in list(FilterKind)[1:])],
+    ),
+]
+
+
+@given(st.sampled_from(BUDGETS), st.lists(steps, max_size=40))
+def test_any_sequence_of_commands_stays_within_the_budget_at_every_step(held: Budget, commands: list[Step]) -> None:
+    """Each entry's balance is exactly what is owed to every member, and a refusal adds no entry."""
+    history = [opened_under("t", held)]
     for command in commands:
         before = history[-1]
         verdict = act(history, command)
@@ -267,8 +422,8 @@ def test_any_sequence_of_commands_stays_within_the_budget_at_every_step(commands
             continue
         (entry,) = verdict.entries
         history.append(entry)
-        assert before.budget.within(entry.budget)
-        assert (Fraction(entry.spent.epsilon), Fraction(entry.spent.delta)) == owed(history)
+        assert entry.budget.covers(before.budget)
+        assert [(Fraction(cost.amount), Fraction(cost.delta)) for cost in entry.spent.costs] == owed(history)
         assert entry.operations == sum(
             {EntryKind.VOIDED: -1, EntryKind.CONSUMED: 1, EntryKind.HELD: 1}.get(e.kind, 0) for e in history
         )
@@ -277,11 +432,11 @@ def test_any_sequence_of_commands_stays_within_the_budget_at_every_step(commands
 
 
 @given(st.lists(st.decimals("0.000001", 3, places=20), max_size=12), st.randoms())
-def test_charges_that_fit_together_fit_in_every_order(amounts: list[Decimal], chance: object) -> None:
+def test_charges_that_fit_together_fit_in_every_order(amounts: list[Decimal], chance: Random) -> None:
     """Charges whose sum is the budget are all admitted in any order, to the same balance."""
     head = opened("t", str(max(sum(amounts), Decimal(1))))
     shuffled = list(amounts)
-    chance.shuffle(shuffled)  # type: ignore[attr-defined]
+    chance.shuffle(shuffled)
     balances = []
     for order in (amounts, shuffled):
         last = head
@@ -306,18 +461,66 @@ def test_splitting_a_charge_gains_nothing(whole: Decimal, parts: int, budget: De
     assert all_admitted == at_once
 
 
-@pytest.mark.parametrize(
-    "event",
-    [
-        ClaimEvent(Decimal("0.5"), Decimal("1e-7")),
-        LaplaceEvent(Decimal(3), Decimal(1)),
-        GaussianEvent(Decimal(5), Decimal("0.1")),
-    ],
-)
-def test_an_entry_survives_its_own_body(event: ClaimEvent | LaplaceEvent | GaussianEvent) -> None:
+@given(st.sampled_from(BUDGETS), events)
+def test_an_entry_survives_its_own_body(held: Budget, event: Event) -> None:
     """What is read from the ledger is what was decided, to the last digit and microsecond."""
-    delta = Decimal("1e-6") if isinstance(event, GaussianEvent) else Decimal(0)
-    request = replace(asked("t", "1", ttl=5, engine="image"), event=event, charge=price(event, delta))
-    entry = spent(opened("t"), request, NOW + timedelta(microseconds=123456))
-    assert entry_from_body(entry.body) == entry
-    assert entry_from_body(entry.body).hash == entry.hash
+    request = replace(asked("t", "1", ttl=5, engine="image"), event=event, loss=loss_of(event))
+    verdict = decide_allocation(opened_under("t", held), None, request, WIDE, NOW + timedelta(microseconds=123456))
+    if verdict.outcome is Outcome.ADMITTED:
+        (entry,) = verdict.entries
+        assert entry_from_body(entry.body) == entry
+        assert entry_from_body(entry.body).hash == entry.hash
+
+
+def test_a_budget_is_written_under_the_names_of_its_members() -> None:
+    """A literal, since ledgers hold these very bytes."""
+    shares = [
+        Share(FilterKind.BASIC, Decimal("0.1")),
+        Share(FilterKind.RENYI, Decimal("0.05"), Decimal("0.1"), 5),
+        Share(FilterKind.GDP, ZERO, Decimal("0.1")),
+    ]
+    entry = spent(opened_under("t", budget(loss("1", "0.5"), shares)), asked("t", "0.25", "0.05"))
+    data = json.loads(entry.body)
+    assert data["v"] == 2
+    assert data["budget"] == {
+        "promise": {"epsilon": "1", "delta": "0.5"},
+        "basic": {"epsilon": "1", "delta": "0.1"},
+        "renyi": {"renyi": "1.049856756174223", "delta": "0.05", "conversion_delta": "0.1", "order": 5},
+        "gdp": {"mu_squared": "0.848082533900154", "delta": "0", "conversion_delta": "0.1"},
+    }
+    assert (
+        data["charge"]
+        == data["spent"]
+        == {
+            "basic": {"epsilon": "0.25", "delta": "0.05"},
+            "renyi": {"renyi": "0.131066784772593", "delta": "0.05"},
+            "gdp": {"mu_squared": "0.097956167115363", "delta": "0.05"},
+        }
+    )
+
+
+VERSION_1 = (
+    '{"actor":"admin","allocation_id":null,"at":"2026-11-21T04:37:00.000000Z",'
+    '"budget":{"basic":{"delta":"0.00001","epsilon":"10"}},"charge":null,"details":{},"event":null,'
+    '"idempotency_key":null,"job_id":null,"kind":"budget_set","operations":0,'
+    '"period_start":"2026-11-21T04:37:00.000000Z",'
+    f'"prev_hash":"{GENESIS_HASH.hex()}","request_hash":null,"seq":1,'
+    '"source_engine":null,"spent":{"basic":{"delta":"0","epsilon":"0"}},"tenant_id":"t","v":1}'
+)
+
+
+def test_entries_of_the_first_version_are_still_read() -> None:
+    """They knew basic composition alone, whose cap was the promise; their bytes stay, and charges go on after them."""
+    head = entry_from_body(VERSION_1)
+    assert head.body == VERSION_1
+    assert (head.budget, head.spent) == (opened("t").budget, opened("t").spent)
+    after = spent(head, asked("t", "10", "0.00001"))
+    assert after.spent.basic == loss("10", "0.00001")
+    assert json.loads(after.body)["v"] == 2
+    assert_chained([head, after])
+
+
+def test_an_entry_of_a_later_version_is_not_guessed_at() -> None:
+    """A release that does not know its meaning must not spend on it."""
+    with pytest.raises(ValueError, match="entry version 3 is not known"):
+        entry_from_body(VERSION_1.replace('"v":1', '"v":3'))

@@ -368,7 +368,7 @@ def test_parts_of_a_composition_speak_of_the_same_neighbours() -> None:
     """Sums over different adjacencies or units protect neither, however deep they are."""
     mixed: list[tuple[str, Callable[[], object]]] = [
         ("adjacency", lambda: ComposedEvent((POISSON, FIXED))),
-        ("adjacency", lambda: ParallelEvent((("a", POISSON), ("b", FIXED)))),
+        ("adjacency", lambda: ParallelEvent((("a", POISSON), ("b", LaplaceEvent(TWO, ONE, adjacency=REPLACE))))),
         ("adjacency", lambda: SelfComposedEvent(POISSON, 2, adjacency=REPLACE)),
         ("adjacency", lambda: ComposedEvent((SelfComposedEvent(POISSON, 2), LAPLACE), adjacency=REPLACE)),
         ("unit", lambda: ComposedEvent((LaplaceEvent(TWO, ONE, unit="a"), LaplaceEvent(TWO, ONE, unit="b")))),
@@ -398,6 +398,12 @@ def test_an_empty_composition_is_refused() -> None:
 def test_a_partition_is_named_once() -> None:
     """Two events on one partition compose; counting them as parallel would halve their price."""
     assert field_of(lambda: ParallelEvent((("a", LAPLACE), ("b", LAPLACE), ("a", LAPLACE)))) == "parts"
+
+
+def test_a_sample_of_fixed_size_is_not_drawn_within_partitions() -> None:
+    """A unit that moves changes the number of units in two partitions, which its theorem takes for fixed."""
+    for inside in (FIXED, SelfComposedEvent(FIXED, 2), ComposedEvent((LAPLACE, FIXED))):
+        assert field_of(lambda inside=inside: ParallelEvent((("a", LAPLACE), ("b", inside)))) == "parts"  # type: ignore[misc]
 
 
 def nested(depth: int) -> Event:

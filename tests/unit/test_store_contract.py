@@ -10,13 +10,14 @@ import pytest
 
 from accounting.charges import price
 from accounting.events import GaussianEvent
+from accounting.filters import standard_budget
 from accounting.ledger.canonical import GENESIS_HASH
 from accounting.ledger.entry import Entry, EntryKind
 from accounting.ledger.memory import MemoryLedgerStore
 from accounting.ledger.postgres import PostgresLedgerStore
 from accounting.ledger.store import ConflictError, LedgerStore, StoreUnavailableError
 from accounting.storage.migrate import ensure_service_login
-from tests.ledgers import asked, assert_chained, ended, opened, spent
+from tests.ledgers import asked, assert_chained, ended, loss, opened, opened_under, spent
 from tests.support import new_name
 
 
@@ -39,13 +40,13 @@ async def history_of(store: LedgerStore, tenant: str) -> list[Entry]:
 
 
 async def test_what_was_appended_is_read_back_in_order_to_the_last_digit(store: LedgerStore, tenant: str) -> None:
-    """Long decimals, text beyond ASCII and hashes all come back unchanged."""
-    first = opened(tenant)
+    """Long decimals, several member filters, text beyond ASCII and hashes all come back unchanged."""
+    first = opened_under(tenant, standard_budget(loss("10", "0.00001")))
     event = GaussianEvent(Decimal("5.123456789012345678"), Decimal("0.1"))
     request = replace(
         asked(tenant, "0.100000000000000000000000000001", "1e-30", engine="text", job="Grüße \U0001f600", ttl=9),
         event=event,
-        charge=price(event, Decimal("1e-30")),
+        loss=price(event, Decimal("1e-30")),
     )
     second = spent(first, request)
     await store.append([first, second])
