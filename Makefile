@@ -4,13 +4,19 @@ VENV := .venv
 BIN := $(VENV)/bin
 PORT ?= 8000
 
-.PHONY: run test lint typecheck format bench bench-accounting clean
+.PHONY: run test mutants lint typecheck format bench bench-accounting clean
 
 run: $(VENV)/.service
 	@$(BIN)/python -m serve_app.quickstart.run --port $(PORT)
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest --cov -q
+
+# Changes what decides an admission, bit by bit, and prints the changes that no test notices: docs/mutants.md.
+mutants: $(VENV)/.dev
+	rm -rf mutants
+	$(BIN)/mutmut run
+	$(BIN)/mutmut results
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -31,7 +37,7 @@ bench-accounting: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.accounting $(BENCH_ARGS)
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache mutants
 
 $(VENV)/bin/pip:
 	@echo "Making $(VENV)"

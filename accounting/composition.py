@@ -15,8 +15,8 @@ from accounting.values import MAX_PLACES, ZERO, InvalidValueError, PrivacyLoss, 
 
 MAX_OPTIMAL_COUNT = 500
 """How many operations alike dp-accounting composes best possibly: its sum takes quadratic time."""
-MAX_OPTIMAL_EPSILON = Decimal(700)
-"""Sum of their epsilons, above which its exponentials leave the doubles."""
+MAX_OPTIMAL_LOGARITHM = 700
+"""ln((1 + exp(epsilon))^count), above which its sum leaves the doubles."""
 
 _WIDE = Context(prec=60)
 _UP, _DOWN = Context(prec=60, rounding=ROUND_CEILING), Context(prec=60, rounding=ROUND_FLOOR)
@@ -94,8 +94,9 @@ def optimal_composition(loss: PrivacyLoss, count: int, delta: Decimal) -> Decima
     from dp_accounting.pld.accountant import advanced_composition as theirs
     from dp_accounting.pld.common import DifferentialPrivacyParameters
 
-    if count > MAX_OPTIMAL_COUNT or loss.epsilon * count > MAX_OPTIMAL_EPSILON:
-        reason = f"has more than {MAX_OPTIMAL_COUNT} operations, or an epsilon above {MAX_OPTIMAL_EPSILON} in all"
+    logarithm = count * (float(loss.epsilon) + math.log1p(math.exp(-float(loss.epsilon))))
+    if count > MAX_OPTIMAL_COUNT or logarithm > MAX_OPTIMAL_LOGARITHM:
+        reason = f"has more than {MAX_OPTIMAL_COUNT} operations, or an epsilon near {MAX_OPTIMAL_LOGARITHM} in all"
         raise InvalidValueError("event", reason)
     target = float(delta)
     found = theirs(DifferentialPrivacyParameters(float(loss.epsilon), float(loss.delta)), count, target)

@@ -150,7 +150,7 @@ class PlanPrice:
 
     def price(self, name: Theorem) -> TheoremPrice:
         """The price under that theorem."""
-        return next(price for price in self.prices if price.name is name)
+        return next(price for price in self.prices if price.name == name)
 
     @property
     def loss(self) -> PrivacyLoss:

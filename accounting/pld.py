@@ -2,8 +2,8 @@
 
 dp-accounting puts the loss of each operation on a grid, rounded so that delta is never too small (Doroshenko, Ghazi,
 Kamath, Kumar and Manurangsi 2022), and composes by convolution. `accounting.saddle_point` knows no grid: where it finds
-a larger delta than was promised, the plan is refused. Valid for a plan whose parameters
-are fixed in advance, and not as a filter: what comes next may not depend on what came before.
+a larger delta than was promised, the plan is refused. Valid for a plan whose parameters are fixed in advance, and not
+as a filter: what comes next may not depend on what came before.
 
 Laplace noise on several coordinates counts as that on one with the same total sensitivity, as Gaussian noise does.
 No distribution is known here of what is proven in rho alone (zero-concentrated, discrete Gaussian on vectors) or of

@@ -221,6 +221,16 @@ def test_any_budget_is_raised_in_its_own_members_and_refused_lower_ones(held: Bu
         assert refused_for(decide_budget(head, asked_to_set(basic_budget(lower)), NOW)) is Outcome.BUDGET_LOWERED
 
 
+def test_a_raise_that_would_lower_a_cap_in_its_last_digits_is_refused() -> None:
+    """Doubles tell these two promises hardly apart, and the second one's Gaussian cap comes out a little lower."""
+    shares = [Share(FilterKind.BASIC, ZERO), Share(FilterKind.GDP, ZERO, Decimal("0.00001"))]
+    held = budget(loss("12.83528429579944508", "0.00001"), shares)
+    wish = basic_budget(PrivacyLoss(EXACT.add(held.promise.epsilon, Decimal("1e-14")), held.promise.delta))
+    assert not raised(held, wish.promise).covers(held)
+    head = opened_under("t", held)
+    assert refused_for(decide_budget(head, asked_to_set(wish), NOW)) is Outcome.BUDGET_LOWERED
+
+
 def test_a_delta_that_is_not_wished_for_stays() -> None:
     """Who raises epsilon alone does not lower delta by saying nothing of it."""
     head = opened_under("t", standard_budget(loss("1", "0.1")))

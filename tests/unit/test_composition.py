@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from accounting import composition
 from accounting.composition import (
     MAX_OPTIMAL_COUNT,
+    MAX_OPTIMAL_LOGARITHM,
     advanced_composition,
     optimal_composition,
     optimal_delta,
@@ -126,6 +127,13 @@ def test_the_optimum_of_too_many_is_refused() -> None:
     """The bound is in the message."""
     with pytest.raises(InvalidValueError, match=str(MAX_OPTIMAL_COUNT)):
         optimal_composition(loss("0.1"), MAX_OPTIMAL_COUNT + 1, Decimal("0.1"))
+
+
+@pytest.mark.parametrize("epsilon", ["1.2", "5"])
+def test_the_optimum_of_too_large_epsilons_is_refused(epsilon: str) -> None:
+    """Before a power of dp-accounting's leaves the doubles."""
+    with pytest.raises(InvalidValueError, match=str(MAX_OPTIMAL_LOGARITHM)):
+        optimal_composition(loss(epsilon), MAX_OPTIMAL_COUNT, Decimal("0.1"))
 
 
 def test_deltas_that_exceed_the_target_have_no_optimum() -> None:

@@ -79,8 +79,8 @@ def assert_exact(ours: Fraction, exact: mpmath.mpf) -> None:
 
 def assert_not_below(ours: Fraction, exact: mpmath.mpf) -> None:
     """An upper bound."""
-    with mpmath.workdps(30):
-        assert exact * (1 - mpmath.mpf("1e-20")) <= mpmath.mpf(ours.numerator) / ours.denominator
+    with mpmath.workdps(22):
+        assert exact * (1 - mpmath.mpf("1e-15")) <= mpmath.mpf(ours.numerator) / ours.denominator
 
 
 # Noise that is added.
@@ -90,10 +90,10 @@ def assert_not_below(ours: Fraction, exact: mpmath.mpf) -> None:
 @pytest.mark.parametrize(("sigma", "sensitivity"), [("1", "1"), ("5", "0.5"), ("0.7", "1.3")])
 def test_gaussian_noise(sigma: str, sensitivity: str, order: float) -> None:
     """The integral of two Gaussians one sensitivity apart."""
-    with mpmath.workdps(30):
+    with mpmath.workdps(22):
         s, d = mpmath.mpf(sigma), mpmath.mpf(sensitivity)
         reach = int(60 + order * d / s)
-        exact = integrated(normal(d, s), normal(0, s), order, [d / 2 + k * s for k in range(-reach, reach, 4)])
+        exact = integrated(normal(d, s), normal(0, s), order, [d / 2 + k * s for k in range(-reach, reach, 6)])
     assert_exact(divergence(GaussianEvent(Decimal(sigma), Decimal(sensitivity)), order), exact)
 
 
@@ -119,11 +119,11 @@ def test_discrete_gaussian_noise(sigma: str, sensitivity: int, order: float) -> 
 @pytest.mark.parametrize(("scale", "sensitivity"), [("1", "1"), ("5", "0.5"), ("0.25", "2"), ("900", "1")])
 def test_laplace_noise(scale: str, sensitivity: str, order: float) -> None:
     """The integral of two Laplace densities, one piece between the peaks and two beyond them in closed form."""
-    with mpmath.workdps(30):
+    with mpmath.workdps(22):
         b, d, a = mpmath.mpf(scale), mpmath.mpf(sensitivity), mpmath.mpf(order)
         beyond = (mpmath.exp((a - 1) * d / b) + mpmath.exp(-a * d / b)) / 2
         p, q = laplace(d, b), laplace(0, b)
-        between = mpmath.quad(lambda x: p(x) ** a * q(x) ** (1 - a), [d * k / 64 for k in range(65)])
+        between = mpmath.quad(lambda x: p(x) ** a * q(x) ** (1 - a), [d * k / 16 for k in range(17)])
         exact = mpmath.log(beyond + between) / (a - 1)
     assert_exact(divergence(LaplaceEvent(Decimal(scale), Decimal(sensitivity)), order), exact)
 
@@ -245,11 +245,11 @@ POISSON = [("1", "0.01"), ("0.8", "0.3"), ("5", "0.001"), ("2", "0.9"), ("0.3", 
 @pytest.mark.parametrize(("sigma", "rate"), POISSON)
 def test_poisson_sampled_gaussian_noise(sigma: str, rate: str, order: float) -> None:
     """The larger of both directions, by integration; the one that dp-accounting computes too, but not so tightly."""
-    with mpmath.workdps(30):
+    with mpmath.workdps(22):
         s, q = mpmath.mpf(sigma), mpmath.mpf(rate)
         without, with_unit = normal(0, s), mixed(q, normal(0, s), normal(1, s))
-        reach = int(40 + order / s)
-        grid = [k * s for k in range(-reach, reach + 1, 2)]
+        reach = int(24 + order / s)
+        grid = [k * s for k in range(-reach, reach + 1, 4)]
         taken, added = integrated(with_unit, without, order, grid), integrated(without, with_unit, order, grid)
         assert added <= taken * (1 + mpmath.mpf("1e-15"))
     event = PoissonGaussianEvent(Decimal(sigma), ONE, Decimal(rate))
@@ -265,9 +265,9 @@ def test_poisson_sampled_gaussian_noise(sigma: str, rate: str, order: float) -> 
 @pytest.mark.parametrize("order", [2.05, 2.5, 5.5])
 def test_sampled_noise_at_the_smallest_multiplier(rate: str, order: float) -> None:
     """Where powers of the ratio leave the doubles, between whole orders: no NaN and no infinity, but the figure."""
-    with mpmath.workdps(30):
+    with mpmath.workdps(22):
         s, q, a = mpmath.mpf("0.1"), mpmath.mpf(rate), mpmath.mpf(order)
-        grid = [k * s for k in range(-30, int(order * 10) + 31, 2)]
+        grid = [k * s for k in range(-24, int(order * 10) + 25, 4)]
         whole = mpmath.quad(
             lambda x: mpmath.npdf(x, 0, s) * (1 - q + q * mpmath.exp((2 * x - 1) / (2 * s**2))) ** a, grid
         )
@@ -295,7 +295,7 @@ def fixed_size_bound(sigma: str, rate: Fraction, order: int) -> mpmath.mpf:
         def moment(power: int) -> mpmath.mpf:
             return mpmath.quad(
                 lambda x: mpmath.npdf(x, 0, s) * (mpmath.exp((2 * x - 1) / (2 * s**2)) - 1) ** power,
-                [k * s for k in range(-40, 41 + int(power / s), 2)],
+                [k * s for k in range(-24, 25 + int(power / s), 4)],
             )
 
         total = mpmath.mpf(1)
@@ -327,8 +327,8 @@ def test_fixed_size_sampled_gaussian_noise_costs_what_replacing_a_unit_shows(
     """A bound in both directions, wherever the two values of the unit lie, by integration."""
     s, q = mpmath.mpf(sigma), mpmath.mpf(sample) / population
     ours = divergence(FixedSizeGaussianEvent(Decimal(sigma), ONE, sample, population), order)
-    reach = int(40 + 2 * order / s)
-    grid = [k * s for k in range(-reach, reach + 1, 2)]
+    reach = int(24 + 2 * order / s)
+    grid = [k * s for k in range(-reach, reach + 1, 4)]
     for old, new in ((0.0, 1.0), (1.0, 0.0), (-0.5, 0.5), (-0.2, 0.8)):
         before, after = (mixed(q, normal(0, s), normal(at, s)) for at in (old, new))
         assert_not_below(ours, integrated(before, after, order, grid))
@@ -452,6 +452,11 @@ def test_a_composition_is_no_single_operation() -> None:
         rho_of(whole)
     with pytest.raises(InvalidValueError, match="has no pure epsilon"):
         divergence(whole, 2)
+
+
+def test_the_inverse_ends_though_it_has_not_arrived() -> None:
+    """So small a target takes more than a hundred steps: what is answered then lies above."""
+    assert 1e-60 < inverse_pure_divergence(1e-120, 2) < 1e-20
 
 
 @given(st.floats(1e-12, 900), st.one_of(st.integers(2, 1024), st.floats(1.1, 60)))
