@@ -122,6 +122,8 @@ def optimal_delta(loss: PrivacyLoss, count: int, steps: int) -> float:
         here = float(bdtr(steps - 1, count, 1 / (1 + math.exp(epsilon))))
         there = float(bdtr(steps - 1, count, 1 / (1 + math.exp(-epsilon))))
         excess = here - math.exp((count - 2 * steps) * epsilon) * there
+    if excess >= 1:
+        return 1.0
     return -math.expm1(count * math.log1p(-float(loss.delta)) + math.log1p(-excess))
 
 

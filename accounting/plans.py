@@ -80,6 +80,8 @@ ORDERS: tuple[float, ...] = (
     *(float(order) for order in (*range(11, 65), 72, 80, 96, 128, 192, 256, 384, 512)),
 )
 """Renyi orders that are tried."""
+_STRIDE = 8
+"""Of those, in steps of so many at first."""
 LARGEST_AMPLIFIED = Decimal(1000)
 """Epsilon above which sampling is not counted: it takes off no more than ln(1/q)."""
 
@@ -301,13 +303,18 @@ def _renyi(event: Event, delta: Decimal) -> PrivacyLoss:
         if found > most:
             reason = f"has {found} {kind.kind} operations unlike each other: the divergences of {most} are added"
             raise InvalidValueError("event", reason)
-    bounds = []
-    for order in ORDERS:
-        total = _divergence(event, order)
+
+    def bound(at: int) -> tuple[float, int]:
         # Which order is best needs no exactness: the bound holds at every order.
-        level = float(total) + math.log1p(-1 / order) - math.log(float(conversion) * order) / (order - 1)
-        bounds.append((level, order, total))
-    _, order, total = min(bounds)
+        order = ORDERS[at]
+        level = float(_divergence(event, order)) + math.log1p(-1 / order)
+        return level - math.log(float(conversion) * order) / (order - 1), at
+
+    # Order less one times the bound is convex, so the bound falls, then rises: look from afar, then closely.
+    _, near = min(bound(at) for at in range(0, len(ORDERS), _STRIDE))
+    _, best = min(bound(at) for at in range(max(near - _STRIDE + 1, 0), min(near + _STRIDE, len(ORDERS))))
+    order = ORDERS[best]
+    total = _divergence(event, order)
     return PrivacyLoss(round_up(Fraction(renyi_to_epsilon(total, Decimal(order), conversion))), delta)
 
 

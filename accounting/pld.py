@@ -33,7 +33,7 @@ from accounting.events import (
 )
 from accounting.pure import pure_epsilon
 from accounting.saddle_point import ACCURACY, Numbers, Operation, OutOfReachError, delta_at, log_moment
-from accounting.values import InvalidValueError, round_up
+from accounting.values import InvalidValueError, decimal_text, round_up
 
 if TYPE_CHECKING:
     from dp_accounting.pld.privacy_loss_distribution import PrivacyLossDistribution
@@ -41,8 +41,9 @@ if TYPE_CHECKING:
 INTERVAL = Decimal("0.0001")
 """dp-accounting's own grid of losses. It is wider or narrower, by tens, where the losses are."""
 WIDEST_INTERVAL, NARROWEST_INTERVAL = Decimal("0.01"), Decimal("0.00000001")
-LEAST_POINTS = 200
-"""Grid points that the narrowest loss is spread over, where there is room: fewer would cost percents of epsilon."""
+FINE, COARSE = 0.05, 0.5
+"""Shares by which the grid may widen the variance of the whole loss: the first where there is room, the second at most.
+An epsilon grows by about half of that."""
 MAX_POINTS = 2_500_000
 """Grid points of the work that a price takes, each about a microsecond and a hundred bytes."""
 MAX_WIDTH = 600
@@ -69,10 +70,15 @@ _SUPPORTED = (
     | PoissonGaussianEvent
     | PoissonLaplaceEvent
 )
+_OF_FEW_LOSSES = ClaimEvent | ExponentialEvent | RandomizedResponseEvent | DiscreteLaplaceEvent
+_AT_ONCE = 1_000
+"""How often a table of losses is composed with itself in one step."""
 _TAIL = 1e-15
 """Probability that dp-accounting cuts from each composition."""
 _CUT_NOISE = 20.0
 """Width of the loss of Gaussian noise in units of mu: dp-accounting keeps all but exp(-50) of it."""
+_LEAST_VARIANCE = 1e-16
+"""Of a loss: below, doubles do not tell it from 0."""
 _TILTS = np.geomspace(1e-3, 1e3, 25)
 _SINGLE_SAMPLED, _SINGLE, _COMPOSED = 4.0, 2.5, 0.5
 """Microseconds for a point: to build, on both sides of a sample or otherwise; to compose, on each side."""
@@ -141,9 +147,7 @@ def confirm(operations: Sequence[Operation], epsilon: float, delta: float, inter
     second = delta_at(operations, epsilon)
     if not second <= delta * (1 + UNDERSTATED):
         raise PricingDisagreementError(f"an epsilon of {epsilon} has a delta of {second}, not {delta}")
-    # Claims are rounded up to the grid one by one.
-    count = sum(count for _, count in operations)
-    much_less = epsilon * (1 - OVERSTATED) - interval * min(count, LEAST_POINTS)
+    much_less = epsilon * (1 - OVERSTATED) - 100 * interval
     if much_less > 0 and delta_at(operations, much_less) < delta * (1 - UNDERSTATED):
         # A price that is merely too dear is no disagreement; another theorem will have a better one.
         raise InvalidValueError("event", f"has losses too fine for the grid: {epsilon:.6g} is far above its epsilon")
@@ -167,16 +171,31 @@ def _interval(operations: Sequence[Operation], points: int) -> Decimal:
     widths = [(_width(event), count) for event, count in _units(operations)]
     if max(width for width, _ in widths) > MAX_WIDTH:
         raise InvalidValueError("event", f"has a loss spread over more than {MAX_WIDTH} nats: use more noise")
-    narrowest = min(width for width, _ in widths)
-    interval, work = INTERVAL, _work(operations)
-    while narrowest < LEAST_POINTS * interval and interval > NARROWEST_INTERVAL:
+    interval, work, widening = INTERVAL, _work(operations), _widening(_units(operations))
+    while widening * float(interval) > FINE and interval > NARROWEST_INTERVAL:
         interval /= 10
     while work > points * float(interval):
         interval *= 10
         if interval > WIDEST_INTERVAL:
             reason = f"has too wide a distribution of losses: more than {points} points of {WIDEST_INTERVAL}"
             raise InvalidValueError("event", reason)
+    if widening * float(interval) > COARSE:
+        reason = f"has losses too fine for the grid: {points} points of {decimal_text(interval)} are too coarse"
+        raise InvalidValueError("event", reason)
     return interval
+
+
+def _widening(operations: Sequence[Operation]) -> float:
+    """By how much, relatively and for each unit of the interval, a grid widens the variance of the whole loss.
+
+    Rounding a loss both ways to the grid, so that its mean stays, adds at most the interval times its size to its
+    variance. K(1) stands for the variance, which it is for Gaussian noise and nearly is for small losses.
+    """
+    added = total = 0.0
+    for event, count in operations:
+        variance = max(float(log_moment(event, np.array([1 + 0j]))[0].real), _LEAST_VARIANCE)
+        added, total = added + count * math.sqrt(variance), total + count * variance
+    return added / total
 
 
 def _work(operations: Sequence[Operation]) -> float:
@@ -252,11 +271,26 @@ def _composed(operations: Sequence[Operation], interval: float) -> "PrivacyLossD
     units = _units(operations)
     found = None
     for event, count in units:
-        once = _distribution(event, interval)
-        many = once.self_compose(count) if count > 1 else once
+        many = _repeated(_distribution(event, interval), count, few_points=_few_points(event, interval))
         found = many if found is None else found.compose(many)
     assert found is not None
     return found
+
+
+def _repeated(once: "PrivacyLossDistribution", count: int, few_points: bool) -> "PrivacyLossDistribution":
+    """So many of one. A distribution of few points is composed in two steps: dp-accounting computes points^count."""
+    if not few_points or count <= _AT_ONCE:
+        return once.self_compose(count) if count > 1 else once
+    times, rest = divmod(count, _AT_ONCE)
+    many = once.self_compose(_AT_ONCE, _TAIL / times)
+    if times > 1:
+        many = many.self_compose(times)
+    return many.compose(once.self_compose(rest)) if rest else many
+
+
+def _few_points(event: Event, interval: float) -> bool:
+    """Whether dp-accounting may keep the losses of one operation as a table, which it does up to a thousand."""
+    return isinstance(event, _OF_FEW_LOSSES) or _width(event) <= 1_100 * interval
 
 
 def _distribution(event: Event, interval: float) -> "PrivacyLossDistribution":

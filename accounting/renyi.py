@@ -18,6 +18,7 @@ only (its moments as integrals); it must agree with dp-accounting, and the large
 path is an integral, which may be tighter than dp-accounting's series, but never larger.
 """
 
+import logging
 import math
 from collections.abc import Callable
 from fractions import Fraction
@@ -200,6 +201,8 @@ def dp_accounting_divergence(event: PoissonGaussianEvent | FixedSizeGaussianEven
     from dp_accounting import GaussianDpEvent, NeighboringRelation, dp_event
     from dp_accounting.rdp import RdpAccountant
 
+    # It warns of every series that does not converge, which is told by the answer.
+    logging.getLogger("absl").setLevel(logging.ERROR)
     noise = GaussianDpEvent(_multiplier(event))
     if isinstance(event, PoissonGaussianEvent):
         accountant = RdpAccountant([order], NeighboringRelation.ADD_OR_REMOVE_ONE)
