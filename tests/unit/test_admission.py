@@ -1,6 +1,8 @@
 """Admission is a privacy filter: whatever is asked, in whatever order, what is spent stays within the budget."""
 
+import hashlib
 import json
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -60,7 +62,9 @@ def test_a_reused_key_is_told_before_anything_else() -> None:
     """Even where the charge fits neither the budget nor the limit."""
     first = spent(opened("t", "1"), asked("t", "1", key="k"))
     again = asked("t", "100", key="k", engine="healthcare")
-    assert refused_for(decide_allocation(first, first, again, LIMITS, NOW)) is Outcome.KEY_REUSED
+    verdict = decide_allocation(first, first, again, LIMITS, NOW)
+    assert refused_for(verdict) is Outcome.KEY_REUSED
+    assert verdict.answer is first
 
 
 def test_a_replay_is_answered_before_the_budget_is_looked_at() -> None:
@@ -83,8 +87,10 @@ def test_an_exhausted_budget_is_told_before_the_operation_limit() -> None:
 
 def test_a_charge_that_fits_the_budget_but_not_the_limit_is_refused() -> None:
     """The smallest excess over the limit of one operation is refused, and the limit told."""
-    verdict = decide_allocation(opened("t"), None, asked("t", "2.0000000001"), LIMITS, NOW)
+    head = opened("t")
+    verdict = decide_allocation(head, None, asked("t", "2.0000000001"), LIMITS, NOW)
     assert refused_for(verdict) is Outcome.OPERATION_LIMIT
+    assert verdict.head is head
     assert verdict.limit == 2
     assert verdict.charge is not None
     assert decide_allocation(opened("t"), None, asked("t", "2"), LIMITS, NOW).outcome is Outcome.ADMITTED
@@ -188,7 +194,11 @@ def asked_to_set(held: Budget, *, delta_stated: bool = True, filters_stated: boo
 
 def test_a_budget_is_created_raised_and_repeated_but_never_lowered() -> None:
     """Equal values are a replay, either part less is refused, and a raise keeps what was spent."""
-    head = opened("t", "1", "0.1")
+    created = decide_budget(None, asked_to_set(basic_budget(loss("1", "0.1"))), NOW)
+    assert created.outcome is Outcome.ADMITTED
+    (head,) = created.entries
+    assert created.answer is head
+    assert (head.tenant_id, head.at, head.period_start, head.prev_hash) == ("t", NOW, NOW, GENESIS_HASH)
     assert (head.seq, head.kind, head.operations, head.actor) == (1, EntryKind.BUDGET_SET, 0, "admin")
     head = spent(head, asked("t", "0.5"))
     for same in (loss("1", "0.1"), loss("1.00", "0.10")):
@@ -199,7 +209,11 @@ def test_a_budget_is_created_raised_and_repeated_but_never_lowered() -> None:
         verdict = decide_budget(head, asked_to_set(basic_budget(lower)), NOW)
         assert refused_for(verdict) is Outcome.BUDGET_LOWERED
         assert verdict.answer is head
-    (after,) = decide_budget(head, asked_to_set(basic_budget(loss("2", "0.1"))), NOW).entries
+    later = NOW + timedelta(days=1)
+    verdict = decide_budget(head, asked_to_set(basic_budget(loss("2", "0.1"))), later)
+    (after,) = verdict.entries
+    assert verdict.answer is after
+    assert (after.tenant_id, after.at) == ("t", later)
     assert (after.spent, after.operations, after.period_start) == (head.spent, 1, head.period_start)
     assert (after.seq, after.prev_hash, after.kind) == (3, head.hash, EntryKind.BUDGET_SET)
     assert (after.charge, after.event, after.actor) == (None, None, "admin")
@@ -228,7 +242,9 @@ def test_a_raise_that_would_lower_a_cap_in_its_last_digits_is_refused() -> None:
     wish = basic_budget(PrivacyLoss(EXACT.add(held.promise.epsilon, Decimal("1e-14")), held.promise.delta))
     assert not raised(held, wish.promise).covers(held)
     head = opened_under("t", held)
-    assert refused_for(decide_budget(head, asked_to_set(wish), NOW)) is Outcome.BUDGET_LOWERED
+    verdict = decide_budget(head, asked_to_set(wish), NOW)
+    assert refused_for(verdict) is Outcome.BUDGET_LOWERED
+    assert verdict.answer is head
 
 
 def test_a_delta_that_is_not_wished_for_stays() -> None:
@@ -279,7 +295,11 @@ def test_a_hold_counts_as_spent_at_once() -> None:
 def test_a_void_gives_the_charge_back() -> None:
     """A voided hold leaves nothing spent and no operation counted, and its entry tells the charge."""
     hold, void = hold_of()
-    (entry,) = decide_settlement(hold, void, NOW).entries
+    hold, later = replace(hold, source_engine="text"), NOW + timedelta(seconds=1)
+    verdict = decide_settlement(hold, replace(void, history=(hold,), actor="somebody"), later)
+    (entry,) = verdict.entries
+    assert verdict.answer is entry
+    assert (entry.tenant_id, entry.at, entry.source_engine, entry.actor) == ("t", later, "text", "somebody")
     assert (entry.spent, entry.operations, entry.charge) == (hold.budget.nothing(), 0, hold.charge)
     assert (entry.kind, entry.seq, entry.prev_hash) == (EntryKind.VOIDED, 3, hold.hash)
     assert (entry.allocation_id, entry.job_id, entry.budget) == (hold.allocation_id, "job", hold.budget)
@@ -297,10 +317,21 @@ def test_a_hold_whose_time_has_run_out_is_spent_for_good() -> None:
     """Fail closed, from the very instant on; a commit then still says what is true."""
     hold, void = hold_of(ttl=60)
     late, just_in_time = NOW + timedelta(seconds=60), NOW + timedelta(seconds=60, microseconds=-1)
-    assert refused_for(decide_settlement(hold, void, late)) is Outcome.HOLD_EXPIRED
+    verdict = decide_settlement(hold, void, late)
+    assert refused_for(verdict) is Outcome.HOLD_EXPIRED
+    assert verdict.answer is hold
     assert decide_settlement(hold, void, just_in_time).outcome is Outcome.ADMITTED
     commit = replace(void, kind=EntryKind.COMMITTED)
     assert decide_settlement(hold, commit, late).entries[0].spent == hold.spent
+
+
+@pytest.mark.parametrize("details", [None, {}])
+def test_a_hold_that_does_not_say_how_long_is_spent_for_good(details: dict[str, str] | None) -> None:
+    """Fail closed: no such entry is written, but one that is read is not given back."""
+    hold, void = hold_of()
+    nameless = replace(hold, details=details)
+    verdict = decide_settlement(nameless, replace(void, history=(nameless,)), NOW)
+    assert refused_for(verdict) is Outcome.HOLD_EXPIRED
 
 
 @pytest.mark.parametrize("first", [EntryKind.COMMITTED, EntryKind.VOIDED])
@@ -311,6 +342,7 @@ def test_an_allocation_ends_once(first: EntryKind) -> None:
     for kind in (EntryKind.COMMITTED, EntryKind.VOIDED):
         verdict = decide_settlement(end, replace(void, kind=kind, history=(hold, end)), NOW)
         assert refused_for(verdict) is (Outcome.REPLAYED if kind is first else Outcome.ALLOCATION_ENDED)
+        assert verdict.answer is end
 
 
 def test_what_was_consumed_can_be_confirmed_but_not_taken_back() -> None:
@@ -318,9 +350,11 @@ def test_what_was_consumed_can_be_confirmed_but_not_taken_back() -> None:
     entry = spent(opened("t"), asked("t", "1"))
     assert entry.allocation_id is not None
     commit = Settle("t", entry.allocation_id, EntryKind.COMMITTED, "engine", (entry,))
-    assert refused_for(decide_settlement(entry, commit, NOW)) is Outcome.REPLAYED
     void = replace(commit, kind=EntryKind.VOIDED)
-    assert refused_for(decide_settlement(entry, void, NOW)) is Outcome.ALLOCATION_ENDED
+    for request, outcome in ((commit, Outcome.REPLAYED), (void, Outcome.ALLOCATION_ENDED)):
+        verdict = decide_settlement(entry, request, NOW)
+        assert refused_for(verdict) is outcome
+        assert verdict.answer is entry
 
 
 def test_an_allocation_that_is_not_there_is_unknown() -> None:
@@ -345,6 +379,18 @@ def test_an_allocations_id_follows_from_tenant_and_key_alone() -> None:
     """The same pair gives the same id, a change of either part another; a literal, since ledgers hold it."""
     assert allocation_id_of("t", "k") == allocation_id_of("t", "k") == "f31e38a4-251c-88e3-8c5d-3af84b76d674"
     assert len({allocation_id_of(tenant, key) for tenant in ("t", "u") for key in ("k", "l")}) == 4
+
+
+@given(st.text(), st.text())
+def test_an_allocations_id_is_the_hash_in_the_form_of_a_uuid(tenant: str, key: str) -> None:
+    """Version 8 of RFC 9562, in lower case; all digits but those six bits are the hash's own."""
+    told = allocation_id_of(tenant, key)
+    digest = hashlib.sha256(f"{tenant}\x00{key}".encode()).digest()[:16]
+    known = uuid.UUID(told)
+    assert str(known) == told
+    assert (known.version, known.variant) == (8, uuid.RFC_4122)
+    mask = uuid.UUID("ffffffff-ffff-0fff-3fff-ffffffffffff").int
+    assert known.int & mask == int.from_bytes(digest) & mask
 
 
 # Laws over whole histories.

@@ -145,6 +145,14 @@ def test_a_budget_that_could_not_keep_its_promise_is_refused(
     assert field_of(lambda: budget(promise, shares)) == field
 
 
+def test_shares_that_are_too_much_are_told_in_numbers() -> None:
+    """Both of them, in plain notation."""
+    with pytest.raises(
+        InvalidValueError, match=r"shares of delta of 0\.6, more than the promised 0\.5$"
+    ):
+        budget(HALF, [Share(BASIC, Decimal("0.6"))])
+
+
 def test_shares_may_use_the_promised_delta_up() -> None:
     """To the last digit, whatever remains unused being nobody's."""
     assert sum(member.share() for member in ALL_MEMBERS.members) == HALF.delta
@@ -225,7 +233,8 @@ def test_a_promise_without_delta_is_kept_by_basic_composition_alone() -> None:
         assert standard_budget(promise) == basic_budget(promise)
         assert standard_budget(promise).members == (Member(BASIC, Cost(promise.epsilon, promise.delta)),)
     assert len(standard_budget(loss("1", "2e-29")).members) == 2
-    assert len(standard_budget(loss("1", "1.9e-29")).members) == 2
+    tiny = standard_budget(loss("1", "1.9e-29"))
+    assert [member.share() for member in tiny.members] == [Decimal("1.7e-29"), Decimal("2e-30")]
 
 
 @given(promised_epsilons, promised_deltas)
