@@ -227,19 +227,22 @@ def standard_budget(promise: PrivacyLoss) -> Budget:
         InvalidValueError: If the promise is out of range.
     """
     checked_delta(promise.delta)
-    ninth = round_down(Fraction(promise.delta) * Fraction(9, 10), MAX_PLACES)
-    return _with_renyi(promise, ninth, EXACT.subtract(promise.delta, ninth))
+    for_basic = round_down(Fraction(promise.delta) * Fraction(9, 10), MAX_PLACES)
+    return _with_renyi(promise, for_basic, EXACT.subtract(promise.delta, for_basic))
 
 
 def budget_for_claims(epsilon: Decimal, delta: Decimal) -> Budget:
     """The budget under which plain claims may sum to exactly (epsilon, delta): the promise is a ninth of delta more.
+
+    Basic alone, and no more promised, where no Renyi order could admit anything.
 
     Raises:
         InvalidValueError: If a number is out of range.
     """
     checked_delta(delta)
     ninth = round_down(Fraction(delta) / 9, MAX_PLACES)
-    return _with_renyi(PrivacyLoss(epsilon, EXACT.add(delta, ninth)), delta, ninth)
+    held = _with_renyi(PrivacyLoss(epsilon, EXACT.add(delta, ninth)), delta, ninth)
+    return held if len(held.members) > 1 else basic_budget(PrivacyLoss(epsilon, delta))
 
 
 def basic_budget(promise: PrivacyLoss) -> Budget:

@@ -201,7 +201,7 @@ def price_plan(event: Event, delta: Decimal) -> PlanPrice:
         PricingDisagreementError: If two accountants disagree about any of the prices.
     """
     checked_delta(delta)
-    prices = tuple(_priced(name, event, delta) for name in Theorem)
+    prices = tuple(price_under(name, event, delta) for name in Theorem)
     best: TheoremPrice | None = None
     for candidate in prices:
         if candidate.loss is not None and (
@@ -233,7 +233,8 @@ def needs_delta(event: Event) -> bool:
     return any(isinstance(operation, _NEEDS_DELTA) for operation in _operations(event))
 
 
-def _priced(name: Theorem, event: Event, delta: Decimal) -> TheoremPrice:
+def price_under(name: Theorem, event: Event, delta: Decimal) -> TheoremPrice:
+    """Prices a plan under one theorem; `price_plan` does under all. Arguments and errors are the same."""
     compute, theorem, used = _THEOREMS[name]
     try:
         loss = compute(event, delta)

@@ -16,6 +16,7 @@ from starlette.responses import Response
 
 from accounting.admission import ACCEPTED, Outcome, SetBudget, Verdict
 from accounting.charges import price
+from accounting.conversion import PricingDisagreementError
 from accounting.events import GaussianEvent
 from accounting.filters import Budget, FilterKind, Share, standard_budget
 from accounting.filters import budget as budget_of
@@ -179,6 +180,8 @@ def _set_budget(tenant_id: str, body: BudgetBody, actor: str) -> SetBudget:
         raise invalid(error.names[0], str(error)) from None
     except InvalidValueError as error:
         raise invalid(error.field, error.reason) from None
+    except PricingDisagreementError as error:
+        raise invalid("filters", f"have a cap that two accountants do not agree on: {error}") from None
 
 
 def _budget(promise: PrivacyLoss, filters: Sequence[FilterBody]) -> Budget:

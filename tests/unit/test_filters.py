@@ -147,9 +147,7 @@ def test_a_budget_that_could_not_keep_its_promise_is_refused(
 
 def test_shares_that_are_too_much_are_told_in_numbers() -> None:
     """Both of them, in plain notation."""
-    with pytest.raises(
-        InvalidValueError, match=r"shares of delta of 0\.6, more than the promised 0\.5$"
-    ):
+    with pytest.raises(InvalidValueError, match=r"shares of delta of 0\.6, more than the promised 0\.5$"):
         budget(HALF, [Share(BASIC, Decimal("0.6"))])
 
 
@@ -680,6 +678,9 @@ def test_a_member_without_delta_binds_last_for_a_claim_with_one() -> None:
     """No growth of its cap would do."""
     held = budget(loss("1", "0.5"), [Share(BASIC, ZERO), Share(ZCDP, Decimal("0.01"), Decimal("0.1"))])
     found = binding(held, held.nothing(), charge_of(held, claim("0.5", "0.02")))
+    assert found is not None
+    assert found.member.kind is ZCDP
+    found = binding(held, held.nothing(), charge_of(held, claim("20", "0.02")))
     assert found is not None
     assert found.member.kind is ZCDP
     found = binding(held, held.nothing(), charge_of(held, claim("5")))
