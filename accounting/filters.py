@@ -20,7 +20,7 @@ Time and memory of an admission do not depend on the history: a charge is added,
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
 from fractions import Fraction
@@ -156,6 +156,14 @@ class Budget:
 
     promise: PrivacyLoss
     members: tuple[Member, ...]
+    _hash: int = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        # Every entry looks up the text of its budget by the budget, and hashing all these decimals takes microseconds.
+        object.__setattr__(self, "_hash", hash((self.promise, self.members)))
+
+    def __hash__(self) -> int:
+        return self._hash
 
     def nothing(self) -> Charge:
         """The sum over an empty history."""
@@ -387,8 +395,11 @@ def largest_claim(held: Budget, spent: Charge, delta: Decimal = ZERO) -> Decimal
 
 def largest_delta(held: Budget, spent: Charge) -> Decimal:
     """The largest delta that a plain claim of hardly any epsilon could still have."""
-    left = [standing.remaining for standing in standings(held, spent)]
-    return max([ZERO, *(room.delta for room in left if room.amount > 0)])
+    largest = ZERO
+    for member, counted in zip(held.members, spent.costs, strict=True):
+        if counted.amount < member.cap.amount:
+            largest = max(largest, EXACT.subtract(member.cap.delta, counted.delta))
+    return largest
 
 
 def _largest_under(member: Member, room: Decimal, known: Decimal) -> Decimal:
