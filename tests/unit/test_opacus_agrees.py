@@ -4,10 +4,10 @@ import math
 from decimal import Decimal
 
 import pytest
-from accounting.plans import Theorem, price_plan
 from opacus.accountants.analysis.rdp import compute_rdp
 
 from accounting.events import PoissonGaussianEvent, SelfComposedEvent
+from accounting.plans import Theorem, price_plan
 from accounting.renyi import divergence, dp_accounting_divergence
 from tests.reference.procedures import opacus_bracket
 
