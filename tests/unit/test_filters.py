@@ -237,7 +237,7 @@ def test_a_promise_without_delta_is_kept_by_basic_composition_alone() -> None:
 
 @given(promised_epsilons, promised_deltas)
 def test_the_budget_for_claims_holds_exactly_those_claims(epsilon: Decimal, delta: Decimal) -> None:
-    """Claims may sum to what was asked, no further; the promise is a ninth of delta more where a second member has it."""
+    """Claims may sum to what was asked, no further; the promise is a ninth of delta more where a second one has it."""
     assume(delta < Decimal("0.89"))
     held = budget_for_claims(epsilon, delta)
     assert held.promise.epsilon == epsilon
