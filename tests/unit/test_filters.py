@@ -253,6 +253,14 @@ def test_the_budget_for_claims_holds_exactly_those_claims(epsilon: Decimal, delt
         assert 0 <= Fraction(delta) * 10 / 9 - Fraction(held.promise.delta) < Fraction(1, 10**29)
 
 
+def test_the_budget_for_claims_has_a_renyi_member_where_one_could_admit_anything() -> None:
+    """What a tenant gets by default: basic with the whole delta of its claims, Renyi with a ninth of it more."""
+    held = budget_for_claims(Decimal(10), Decimal("9e-6"))
+    assert [member.kind for member in held.members] == [BASIC, RENYI]
+    assert [member.share() for member in held.members] == [Decimal("9e-6"), Decimal("1e-6")]
+    assert held.promise == loss("10", "1e-5")
+
+
 @pytest.mark.parametrize("delta", ["1", "-1", "NaN", "sNaN", "0.95", "1e-999999999"])
 def test_budgets_of_no_proper_delta_are_refused(delta: str) -> None:
     """By name, in every way of building one; a delta so large that a ninth more leaves nothing too."""
