@@ -355,3 +355,12 @@ def test_a_platform_engine_ends_what_it_began(live: Live) -> None:
     identity = hold(platform, tenant_id=tenant)
     assert_problem(platform.settle(identity, "void"), 422, "invalid_request", "tenant_id")
     assert platform.settle(identity, "void", tenant_id=tenant).json()["state"] == "voided"
+
+
+def test_a_cap_that_two_accountants_do_not_agree_on_is_refused(live: Live) -> None:
+    """A share of delta that doubles take for 1 has no Gaussian; the filters are named and no budget is made."""
+    admin = live.new("admin")
+    wished = [{"filter": "basic", "delta_share": 0, "conversion_share": 0}, {"filter": "gdp", "conversion_share": 1}]
+    refused = admin.put_budget(epsilon=1, delta="0.99999999999999999", filters=wished)
+    problem = assert_problem(refused, 422, "invalid_request", "filters")
+    assert "two accountants" in problem["detail"]
