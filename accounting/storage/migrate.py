@@ -1,6 +1,8 @@
-"""Brings a database to the schema of this release, and gives the service a role that cannot break the ledger."""
+"""Brings a database to the schema of this release, and gives the service roles that cannot break the ledger."""
 
 import asyncio
+from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from urllib.parse import quote, urlsplit, urlunsplit
 
@@ -19,6 +21,28 @@ class UnsafeRoleError(RuntimeError):
     """The role that the service would use could bypass the ledger's protection."""
 
 
+class Role(StrEnum):
+    """What a login of ours may do: one of two roles, never both."""
+
+    SERVICE = "prv_service"
+    """Reads and appends to the ledger, one tenant at a time."""
+    RECORDER = "prv_recorder"
+    """Reads every tenant's ledger and writes the log, never the ledger."""
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseUrls:
+    """With which logins the service connects.
+
+    Attributes:
+        service: A member of `Role.SERVICE`: all that serves requests.
+        recorder: A member of `Role.RECORDER`: the log alone.
+    """
+
+    service: str
+    recorder: str
+
+
 async def migrate(admin_url: str) -> None:
     """Applies all migrations that are missing.
 
@@ -30,6 +54,8 @@ async def migrate(admin_url: str) -> None:
         async with engine.begin() as connection:
             await connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({LOCK})")
             await connection.run_sync(_upgrade)
+            # The database may have been restored into another cluster since the last start.
+            await connection.exec_driver_sql("SELECT prv_resume_order()")
     finally:
         await engine.dispose()
 
@@ -41,13 +67,14 @@ def _upgrade(connection: Connection) -> None:
     command.upgrade(config, "head")
 
 
-async def ensure_service_login(admin_url: str, login: str, password: str) -> str:
-    """Creates (or gives a new password to) a login role that is a plain member of ``prv_service``.
+async def ensure_service_login(admin_url: str, login: str, password: str, role: Role = Role.SERVICE) -> str:
+    """Creates (or gives a new password to) a login that is a plain member of one of our roles.
 
     Args:
         admin_url: A Postgres URL whose role may create roles.
         login: Role name: lower-case letters, digits and underscores.
         password: Letters and digits.
+        role: What it may do.
 
     Returns:
         The URL with which the service connects.
@@ -64,7 +91,7 @@ async def ensure_service_login(admin_url: str, login: str, password: str) -> str
             await connection.execute(
                 f"{verb} ROLE {login} LOGIN PASSWORD '{password}' NOSUPERUSER NOCREATEDB NOCREATEROLE NOBYPASSRLS"
             )
-            await connection.execute(f"GRANT prv_service TO {login}")
+            await connection.execute(f"GRANT {role} TO {login}")
     finally:
         await connection.close()
     parts = urlsplit(admin_url)
@@ -76,39 +103,74 @@ async def check_service_role(service_url: str) -> None:
     """Refuses a service role that could see across tenants or change history.
 
     Raises:
-        UnsafeRoleError: If the role is a superuser, bypasses row security, owns the ledger or may change its rows.
+        UnsafeRoleError: If the role is a superuser, bypasses row security, owns the ledger, may change its rows or is a
+            recorder as well.
     """
-    connection = await asyncpg.connect(service_url)
+    role = await _powers(service_url)
+    faults = [fault for fault in ("rolsuper", "rolbypassrls", "owns", "changes", "records") if role[fault]]
+    if faults:
+        raise UnsafeRoleError(
+            f"role {role['rolname']} must not run the service ({', '.join(faults)}): it could bypass the ledger's "
+            "protection. Give AUMOS_PRIVACY_DATABASE_SERVICE_URL a plain member of prv_service."
+        )
+
+
+async def check_recorder_role(recorder_url: str) -> None:
+    """Refuses a recorder that could write the ledger whose entries it puts in order.
+
+    Raises:
+        UnsafeRoleError: If the role is a superuser, bypasses row security, owns the ledger or may write to it.
+    """
+    role = await _powers(recorder_url)
+    faults = [fault for fault in ("rolsuper", "rolbypassrls", "owns", "changes", "appends") if role[fault]]
+    if faults:
+        raise UnsafeRoleError(
+            f"role {role['rolname']} must not keep the log ({', '.join(faults)}): it could write the ledger. "
+            "Give AUMOS_PRIVACY_DATABASE_RECORDER_URL a plain member of prv_recorder."
+        )
+
+
+async def _powers(url: str) -> asyncpg.Record:
+    connection = await asyncpg.connect(url)
     try:
-        row = await connection.fetchrow(
+        return await connection.fetchrow(
             """
             SELECT rolname, rolsuper, rolbypassrls,
                    pg_has_role((SELECT relowner FROM pg_class WHERE oid = 'prv_ledger'::regclass), 'MEMBER') AS owns,
-                   has_table_privilege('prv_ledger', 'UPDATE, DELETE, TRUNCATE') AS changes
+                   has_table_privilege('prv_ledger', 'UPDATE, DELETE, TRUNCATE') AS changes,
+                   has_any_column_privilege('prv_ledger', 'INSERT') AS appends,
+                   pg_has_role('prv_recorder', 'MEMBER') AS records
             FROM pg_roles WHERE rolname = current_user
             """
         )
     finally:
         await connection.close()
-    faults = [fault for fault in ("rolsuper", "rolbypassrls", "owns", "changes") if row[fault]]
-    if faults:
-        raise UnsafeRoleError(
-            f"role {row['rolname']} must not run the service ({', '.join(faults)}): it could bypass the ledger's "
-            "protection. Give AUMOS_PRIVACY_DATABASE_SERVICE_URL a plain member of prv_service."
-        )
 
 
-def prepare_database(admin_url: str, login: str, password: str, service_url: str | None = None) -> str:
-    """Migrates and returns the URL for the service, created unless one is given. Blocking, for start-up.
+def prepare_database(
+    admin_url: str, name: str, password: str, service_url: str | None = None, recorder_url: str | None = None
+) -> DatabaseUrls:
+    """Migrates and returns the URLs for the service, with logins created unless they are given. Blocking, for start-up.
+
+    Args:
+        admin_url: A Postgres URL whose role owns the schema; without the URLs below, it may create roles.
+        name: What the logins' names end with: lower-case letters, digits and underscores.
+        password: Of both logins: letters and digits.
+        service_url: A member of `Role.SERVICE`, if an operator made one.
+        recorder_url: A member of `Role.RECORDER`, likewise.
 
     Raises:
-        UnsafeRoleError: If the given service role is not safe.
+        UnsafeRoleError: If a given role is not safe.
     """
 
-    async def prepare() -> str:
+    async def login(role: Role, given: str | None) -> str:
+        return given or await ensure_service_login(admin_url, f"{role}_{name}", password, role)
+
+    async def prepare() -> DatabaseUrls:
         await migrate(admin_url)
-        url = service_url or await ensure_service_login(admin_url, login, password)
-        await check_service_role(url)
-        return url
+        urls = DatabaseUrls(await login(Role.SERVICE, service_url), await login(Role.RECORDER, recorder_url))
+        await check_service_role(urls.service)
+        await check_recorder_role(urls.recorder)
+        return urls
 
     return asyncio.run(prepare())

@@ -4,28 +4,30 @@ import os
 import secrets
 from pathlib import Path
 
+from proofs.heads import PURPOSE
 from proofs.signing import SigningKey
 
 
 class KeyRing:
-    """Keys in a folder: one signs tokens, one signs proofs, one encrypts releases, one is the database password.
+    """Keys in a folder: one each for tokens, proofs and the log's heads, one for releases, and the database password.
 
-    They are apart so that a leaked token key cannot forge proofs.
+    They are apart so that a leaked token key cannot forge proofs, and neither of them heads.
     """
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.token_key = SigningKey.load_or_create(folder / "token-signing-key.pem")
         self.proof_key = SigningKey.load_or_create(folder / "proof-signing-key.pem")
+        self.head_key = SigningKey.load_or_create(folder / "head-signing-key.pem")
         self.release_key = _secret(folder / "release-encryption-key", 32)
         self.database_password = _secret(folder / "database-password", 24).hex()
 
     def public_keys(self) -> dict[str, list[dict[str, str]]]:
-        """Both public keys as a JSON Web Key Set (RFC 7517)."""
+        """The public keys as a JSON Web Key Set (RFC 7517), each with the purpose that it signs for."""
+        keys = {"tokens": self.token_key, "proofs": self.proof_key, PURPOSE: self.head_key}
         return {
             "keys": [
-                {**self.token_key.public_jwk, "use": "sig", "alg": "EdDSA"},
-                {**self.proof_key.public_jwk, "use": "sig", "alg": "EdDSA"},
+                {**key.public_jwk, "use": "sig", "alg": "EdDSA", "purpose": purpose} for purpose, key in keys.items()
             ]
         }
 
