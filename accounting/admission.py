@@ -1,16 +1,19 @@
-"""Who may spend what: pure decisions on a tenant's last entry. Nothing here waits, reads a clock or touches a disk.
+"""Who may spend what: pure decisions on a tenant's state. Nothing here waits, reads a clock or touches a disk.
 
 A decision is a `Verdict`: an `Outcome` from a closed set, with the entries to append if it changes anything. Outcomes
 of an allocation, in order of precedence:
 
 1. `KEY_REUSED`: the idempotency key was used for another request.
 2. `REPLAYED`: the same request was admitted before; the first answer again, nothing charged.
-3. `UNPRICED`: a member filter has no price for the event that two accountants agree on.
-4. `BUDGET_EXHAUSTED`: no member filter would still hold after the charge.
-5. `OPERATION_LIMIT`: the charge is above what a single operation may cost.
-6. `ADMITTED`.
+3. `UNKNOWN_DATASET`, `UNKNOWN_PARTITION`, `OTHER_NEIGHBOURS`: the data set that is named cannot be charged so.
+4. `UNPRICED`: a member filter has no price for the event that two accountants agree on.
+5. `BUDGET_EXHAUSTED`: in a scope that the operation touches, no member filter would still hold after the charge. The
+   tenant's budget is asked first, then the data set's.
+6. `OPERATION_LIMIT`: the charge is above what a single operation may cost.
+7. `ADMITTED`: every scope is charged, in one entry.
 
 The tenant chooses each request after seeing earlier answers, so admission is a privacy filter: `accounting.filters`.
+What ends an allocation is in `accounting.settlement`, what sets budgets and data sets in `accounting.policy`.
 """
 
 import hashlib
@@ -21,13 +24,11 @@ from decimal import Decimal
 from enum import StrEnum
 
 from accounting.conversion import PricingDisagreementError
+from accounting.datasets import DatasetState
 from accounting.events import Event
-from accounting.filters import Budget, Charge, raised
-from accounting.ledger.canonical import GENESIS_HASH
-from accounting.ledger.entry import OPENING_KINDS, Entry, EntryKind
+from accounting.filters import Budget, Charge
+from accounting.ledger.entry import DatasetBalance, Entry, EntryKind
 from accounting.values import InvalidValueError, PrivacyLoss
-
-TENANT_SCOPE = "tenant lifetime"
 
 
 class Outcome(StrEnum):
@@ -36,15 +37,22 @@ class Outcome(StrEnum):
     ADMITTED = "admitted"
     REPLAYED = "replayed"
     KEY_REUSED = "key_reused"
+    UNKNOWN_TENANT = "unknown_tenant"
+    UNKNOWN_DATASET = "unknown_dataset"
+    UNKNOWN_PARTITION = "unknown_partition"
+    OTHER_NEIGHBOURS = "other_neighbours"
     UNPRICED = "unpriced"
     BUDGET_EXHAUSTED = "budget_exhausted"
     OPERATION_LIMIT = "operation_limit"
-    UNKNOWN_TENANT = "unknown_tenant"
     UNKNOWN_ALLOCATION = "unknown_allocation"
     ALLOCATION_ENDED = "allocation_ended"
     HOLD_EXPIRED = "hold_expired"
+    HOLD_NOT_DUE = "hold_not_due"
+    NOT_DIVISIBLE = "not_divisible"
+    STILL_HELD = "still_held"
     BUDGET_LOWERED = "budget_lowered"
     FILTERS_CHANGED = "filters_changed"
+    DATASET_CHANGED = "dataset_changed"
 
 
 ACCEPTED = frozenset({Outcome.ADMITTED, Outcome.REPLAYED})
@@ -84,6 +92,8 @@ class Allocate:
         details: Other facts to keep, for people.
         ttl_seconds: None to spend at once; otherwise the charge is held, and counts as spent for good once this many
             seconds have passed without a commit or void.
+        dataset_id: The registered data set that is used, None for none that is registered.
+        partition: The registered partition of it that is used alone; None for all of it.
     """
 
     tenant_id: str
@@ -96,47 +106,28 @@ class Allocate:
     actor: str
     details: Mapping[str, str | int]
     ttl_seconds: int | None = None
+    dataset_id: str | None = None
+    partition: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class SetBudget:
-    """A request to create a tenant's budget or raise it.
+class Shortage:
+    """Why a budget refuses a charge.
 
     Attributes:
-        tenant_id: Whose.
-        budget: The budget to create if there is none; if there is one, it is raised to this one's promise.
-        actor: The token's subject.
-        delta_stated: Whether the promised delta is wished for; otherwise a budget that exists keeps its own.
-        filters_stated: Whether the member filters are wished for; otherwise a budget that exists keeps its own.
+        scope: Whose budget, in words.
+        budget: That budget.
+        spent: What its members had counted.
+        charge: What they would have counted for the request.
+        others: The other budgets that the request touches, each with what its members had counted: what would fit has
+            to fit them too.
     """
 
-    tenant_id: str
+    scope: str
     budget: Budget
-    actor: str
-    delta_stated: bool = True
-    filters_stated: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Settle:
-    """A request to end an allocation: commit it, or void it because no data was read.
-
-    Attributes:
-        tenant_id: Whose allocation.
-        allocation_id: Which.
-        kind: `EntryKind.COMMITTED` or `EntryKind.VOIDED`.
-        actor: The token's subject.
-        history: The allocation's entries so far, oldest first, as the store has them.
-    """
-
-    tenant_id: str
-    allocation_id: str
-    kind: EntryKind
-    actor: str
-    history: tuple[Entry, ...]
-
-
-Command = Allocate | SetBudget | Settle
+    spent: Charge
+    charge: Charge
+    others: tuple[tuple[Budget, Charge], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,57 +138,95 @@ class Verdict:
         outcome: From the closed set.
         entries: What must be durable before the answer leaves; empty if nothing changes.
         answer: The entry that the answer is about: the new one, or for a replay the first one.
-        head: For refusals for want of budget: the entry that the request was decided on.
-        charge: For the same: what the budget's members would have counted.
-        reason: For `UNPRICED`: why.
-        limit: For refusals by `OPERATION_LIMIT`: the largest epsilon allowed.
+        shortage: For `BUDGET_EXHAUSTED`: which budget refused, and why.
+        reason: For refusals that need more words: what was wrong.
+        limit: For `OPERATION_LIMIT`: the largest epsilon allowed.
+        present: For `BUDGET_LOWERED` and `FILTERS_CHANGED`: the budget as it is.
     """
 
     outcome: Outcome
     entries: tuple[Entry, ...] = ()
     answer: Entry | None = None
-    head: Entry | None = None
-    charge: Charge | None = None
+    shortage: Shortage | None = None
     reason: str = ""
     limit: Decimal | None = None
+    present: Budget | None = None
 
 
-def decide_allocation(head: Entry, earlier: Entry | None, request: Allocate, limits: Limits, now: datetime) -> Verdict:
+def decide_allocation(
+    head: Entry,
+    earlier: Entry | None,
+    request: Allocate,
+    limits: Limits,
+    now: datetime,
+    dataset: DatasetState | None = None,
+) -> Verdict:
     """Decides a request to spend.
 
     Args:
-        head: The tenant's last entry.
+        head: The tenant's last entry, of the window that `now` is in (`accounting.policy.renewal`).
         earlier: The entry under the request's key, if there is one.
         request: The request.
         limits: Per-operation limits.
         now: Database time.
+        dataset: The state of the data set that the request names; None if the tenant has none of that id.
     """
     if earlier is not None:
         if earlier.request_hash != request.request_hash:
             return Verdict(Outcome.KEY_REUSED, answer=earlier)
         return Verdict(Outcome.REPLAYED, answer=earlier)
+    if request.dataset_id is None:
+        dataset = None
+    else:
+        refused = unfit(request.event, dataset, request.partition)
+        if refused is not None:
+            return refused
     try:
         charge = head.budget.charge(request.event, request.loss)
+        dataset_charge = None if dataset is None else dataset.budget.charge(request.event, request.loss)
     except (InvalidValueError, PricingDisagreementError) as error:
-        return Verdict(Outcome.UNPRICED, head=head, reason=str(error))
+        return Verdict(Outcome.UNPRICED, reason=str(error))
     spent = head.spent.plus(charge)
+    crossed: tuple[str, ...] = ()
     if not head.budget.admits(spent):
-        return Verdict(Outcome.BUDGET_EXHAUSTED, head=head, charge=charge)
+        others = () if dataset is None else ((dataset.budget, dataset.exposure(request.partition)),)
+        return _exhausted(Shortage(tenant_scope(head), head.budget, head.spent, charge, others))
+    if head.budget.nearly_exhausted(spent) and not head.budget.nearly_exhausted(head.spent):
+        crossed = (tenant_scope(head),)
+    balance = None
+    if dataset is not None and dataset_charge is not None:
+        name, partition = dataset.dataset.dataset_id, request.partition
+        scope, exposed = dataset_scope(name, partition), dataset.exposure(partition)
+        after = exposed.plus(dataset_charge)
+        if not dataset.budget.admits(after):
+            return _exhausted(Shortage(scope, dataset.budget, exposed, dataset_charge, ((head.budget, head.spent),)))
+        if dataset.budget.nearly_exhausted(after) and not dataset.budget.nearly_exhausted(exposed):
+            crossed = (*crossed, scope)
+        balance = DatasetBalance(
+            name,
+            partition,
+            dataset.budget,
+            dataset.spent_on(partition).plus(dataset_charge),
+            dataset_charge,
+            exposed=after,
+        )
     limit = limits.for_engine(request.source_engine)
     if request.loss.epsilon > limit:
-        return Verdict(Outcome.OPERATION_LIMIT, head=head, charge=charge, limit=limit)
-    details = dict(request.details)
-    if request.ttl_seconds is not None:
-        details["ttl_seconds"] = request.ttl_seconds
+        return Verdict(Outcome.OPERATION_LIMIT, limit=limit)
+    ttl = request.ttl_seconds
     entry = Entry(
         tenant_id=head.tenant_id,
         seq=head.seq + 1,
-        kind=EntryKind.CONSUMED if request.ttl_seconds is None else EntryKind.HELD,
+        kind=EntryKind.CONSUMED if ttl is None else EntryKind.HELD,
         at=now,
         budget=head.budget,
         spent=spent,
+        held=head.held if ttl is None else head.held.plus(charge),
+        # One object while the budget has not renewed: there is nothing to add up twice then.
+        lifetime=spent if head.lifetime is head.spent else head.lifetime.plus(charge),
         operations=head.operations + 1,
         period_start=head.period_start,
+        renewal_days=head.renewal_days,
         prev_hash=head.hash,
         charge=charge,
         event=request.event,
@@ -206,8 +235,12 @@ def decide_allocation(head: Entry, earlier: Entry | None, request: Allocate, lim
         source_engine=request.source_engine,
         idempotency_key=request.key,
         request_hash=request.request_hash,
-        details=details,
+        details=request.details,
         actor=request.actor,
+        due_at=None if ttl is None else now + timedelta(seconds=ttl),
+        dataset=balance,
+        legal_hold=head.legal_hold,
+        crossed=crossed,
     )
     return Verdict(Outcome.ADMITTED, (entry,), entry)
 
@@ -222,88 +255,26 @@ def allocation_id_of(tenant_id: str, key: str) -> str:
     return f"{text[:8]}-{text[8:12]}-8{text[13:16]}-{'89ab'[int(text[16], 16) % 4]}{text[17:20]}-{text[20:32]}"
 
 
-def decide_budget(head: Entry | None, request: SetBudget, now: datetime) -> Verdict:
-    """Decides a request to create or raise a budget. The same budget again changes nothing; a lower one is refused.
-
-    A budget keeps the member filters that it was created with: a new one could not know what the history costs it.
-    """
-    if head is None:
-        entry = Entry(
-            tenant_id=request.tenant_id,
-            seq=1,
-            kind=EntryKind.BUDGET_SET,
-            at=now,
-            budget=request.budget,
-            spent=request.budget.nothing(),
-            operations=0,
-            period_start=now,
-            prev_hash=GENESIS_HASH,
-            actor=request.actor,
-        )
-        return Verdict(Outcome.ADMITTED, (entry,), entry)
-    wished = request.budget
-    delta = wished.promise.delta if request.delta_stated else head.budget.promise.delta
-    promise = PrivacyLoss(wished.promise.epsilon, delta)
-    if not head.budget.promise.within(promise):
-        return Verdict(Outcome.BUDGET_LOWERED, answer=head)
-    budget = raised(head.budget, promise)
-    if not budget.covers(head.budget):
-        return Verdict(Outcome.BUDGET_LOWERED, answer=head)
-    if request.filters_stated and wished.members != budget.members:
-        return Verdict(Outcome.FILTERS_CHANGED, answer=head)
-    if budget == head.budget:
-        return Verdict(Outcome.REPLAYED, answer=head)
-    entry = Entry(
-        tenant_id=head.tenant_id,
-        seq=head.seq + 1,
-        kind=EntryKind.BUDGET_SET,
-        at=now,
-        budget=budget,
-        spent=head.spent,
-        operations=head.operations,
-        period_start=head.period_start,
-        prev_hash=head.hash,
-        actor=request.actor,
-    )
-    return Verdict(Outcome.ADMITTED, (entry,), entry)
+def tenant_scope(head: Entry) -> str:
+    """What the tenant's budget is about, in words: all time, or the present window."""
+    return "tenant lifetime" if head.renewal_days is None else "tenant window"
 
 
-def decide_settlement(head: Entry, request: Settle, now: datetime) -> Verdict:
-    """Decides a request to commit or void an allocation.
-
-    Committing what is spent already confirms it. A void gives back only what was held, and only before the hold's time
-    has run out: from then on it counts as spent for good, since nobody can say any more that no data was read.
-    """
-    opening = next((entry for entry in request.history if entry.kind in OPENING_KINDS), None)
-    ending = next((entry for entry in request.history if entry.kind not in OPENING_KINDS), None)
-    if opening is None or opening.charge is None:
-        return Verdict(Outcome.UNKNOWN_ALLOCATION)
-    if ending is not None:
-        return Verdict(Outcome.REPLAYED if ending.kind is request.kind else Outcome.ALLOCATION_ENDED, answer=ending)
-    voiding = request.kind is EntryKind.VOIDED
-    if opening.kind is EntryKind.CONSUMED:
-        return Verdict(Outcome.ALLOCATION_ENDED if voiding else Outcome.REPLAYED, answer=opening)
-    if voiding and _expired(opening, now):
-        return Verdict(Outcome.HOLD_EXPIRED, answer=opening)
-    entry = Entry(
-        tenant_id=head.tenant_id,
-        seq=head.seq + 1,
-        kind=request.kind,
-        at=now,
-        budget=head.budget,
-        spent=head.spent.minus(opening.charge) if voiding else head.spent,
-        operations=head.operations - 1 if voiding else head.operations,
-        period_start=head.period_start,
-        prev_hash=head.hash,
-        charge=opening.charge if voiding else head.budget.nothing(),
-        allocation_id=opening.allocation_id,
-        job_id=opening.job_id,
-        source_engine=opening.source_engine,
-        actor=request.actor,
-    )
-    return Verdict(Outcome.ADMITTED, (entry,), entry)
+def dataset_scope(dataset_id: str, partition: str | None) -> str:
+    """What the budget of a data set, or of a partition of it, is about, in words."""
+    named = f"data set {dataset_id}"
+    return named if partition is None else f"{named}, partition {partition}"
 
 
-def _expired(opening: Entry, now: datetime) -> bool:
-    ttl = (opening.details or {}).get("ttl_seconds", 0)
-    return now >= opening.at + timedelta(seconds=int(ttl))
+def unfit(event: Event, dataset: DatasetState | None, partition: str | None) -> Verdict | None:
+    """Why an event cannot be charged on the data set that a request names, or on that partition; None if it can."""
+    if dataset is None:
+        return Verdict(Outcome.UNKNOWN_DATASET)
+    if partition is not None and partition not in dataset.dataset.partitions:
+        return Verdict(Outcome.UNKNOWN_PARTITION)
+    reason = dataset.dataset.refuses(event, partition)
+    return None if reason is None else Verdict(Outcome.OTHER_NEIGHBOURS, reason=reason)
+
+
+def _exhausted(shortage: Shortage) -> Verdict:
+    return Verdict(Outcome.BUDGET_EXHAUSTED, shortage=shortage)

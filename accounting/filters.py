@@ -26,6 +26,8 @@ from enum import StrEnum
 from fractions import Fraction
 from functools import lru_cache
 
+import msgspec
+
 from accounting.charges import Cost, Currency, cost, own_cost
 from accounting.conversion import (
     COST_PLACES,
@@ -124,8 +126,7 @@ class Member:
         return cost(event, loss, self.currency, self.order)
 
 
-@dataclass(frozen=True, slots=True)
-class Charge:
+class Charge(msgspec.Struct, frozen=True):
     """What was counted, member by member in the order of a budget's members: of one event, or summed over a history."""
 
     costs: tuple[Cost, ...]
@@ -135,6 +136,10 @@ class Charge:
         """The (epsilon, delta) under basic composition, which every budget counts first."""
         first = self.costs[0]
         return PrivacyLoss(first.amount, first.delta)
+
+    def is_something(self) -> bool:
+        """Whether any member has counted anything."""
+        return any(cost.amount or cost.delta for cost in self.costs)
 
     def plus(self, other: "Charge") -> "Charge":
         """The sum of both, exact."""
@@ -184,6 +189,13 @@ class Budget:
             if counted.within(member.cap):
                 return True
         return False
+
+    def nearly_exhausted(self, spent: Charge) -> bool:
+        """Whether less than a tenth is left: a plain claim of a tenth of the promised epsilon would not be admitted."""
+        for last, counted in zip(_last_tenth(self), spent.costs, strict=True):
+            if counted.within(last):
+                return False
+        return True
 
     def covers(self, other: "Budget") -> bool:
         """Whether every history that the other budget admits is admitted here: same members, no cap lower."""
@@ -332,6 +344,16 @@ def _cap(kind: FilterKind, epsilon: Decimal, delta: Decimal, order: int | None) 
         return round_down(Fraction(renyi_cap(epsilon, best, delta)) / Fraction(best), COST_PLACES)
     assert order is not None
     return renyi_cap(epsilon, Decimal(order), delta)
+
+
+@lru_cache(maxsize=1024)
+def _last_tenth(held: Budget) -> tuple[Cost, ...]:
+    """For each member, its cap less what a claim of a tenth of the promised epsilon would cost it."""
+    epsilon = round_down(Fraction(held.promise.epsilon) / 10)
+    if epsilon == 0:
+        return tuple(member.cap for member in held.members)
+    tenth = held.charge(ClaimEvent(epsilon, ZERO), PrivacyLoss(epsilon, ZERO))
+    return tuple(member.cap.minus(cost) for member, cost in zip(held.members, tenth.costs, strict=True))
 
 
 @dataclass(frozen=True, slots=True)

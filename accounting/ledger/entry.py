@@ -1,7 +1,8 @@
 """One step in a tenant's history: immutable, numbered without gaps, chained by hash to the one before.
 
-An entry carries the balance after it, so the last entry alone is the tenant's whole state: a tenant with a million
-operations opens as fast as one with ten, and an auditor checks each step against its neighbour only.
+An entry carries the balance after it: of the tenant's budget always, and of the data set or partition if it touches
+one. So the last entry of each is the whole state: a tenant with a million operations opens as fast as one with ten, and
+an auditor checks each step against its neighbour only.
 
 `body` is the canonical JSON that is hashed and stored; the other columns of the table repeat parts of it for queries.
 """
@@ -9,21 +10,23 @@ operations opens as fast as one with ten, and an auditor checks each step agains
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 from functools import cached_property, lru_cache
 from typing import Any
 
 from accounting.charges import Cost
-from accounting.events import Event, event_from_wire, event_to_wire
+from accounting.datasets import Dataset
+from accounting.events import Adjacency, Event, event_from_wire, event_to_wire
 from accounting.filters import Budget, Charge, FilterKind, Member
 from accounting.ledger.canonical import canonical_json, sha256
 from accounting.values import PrivacyLoss, decimal_text
 
-ENTRY_VERSION = 2
-READABLE_VERSIONS = frozenset({1, 2})
-"""Version 1 knew basic composition alone and had no promise beside its cap; all else is as it was."""
+ENTRY_VERSION = 3
+READABLE_VERSIONS = frozenset({1, 2, 3})
+"""Version 1 knew basic composition alone and had no promise beside its cap. Versions 1 and 2 knew no windows and no
+data sets, and wrote out what is absent as null; version 3 leaves it out."""
 
 
 class EntryKind(StrEnum):
@@ -39,10 +42,49 @@ class EntryKind(StrEnum):
     """A hold became final. Costs nothing more."""
     VOIDED = "voided"
     """A hold was taken back, on the engine's statement that no data was read."""
+    EXPIRED_SPENT = "expired_spent"
+    """A hold's time passed without an end: it counts as spent for good."""
+    ADJUSTED = "adjusted"
+    """An ended allocation's charge was taken back, on an operator's signed statement that nothing was released."""
+    RENEWED = "renewed"
+    """A new window of a renewing budget began. Open holds count in it as well."""
+    DATASET_SET = "dataset_set"
+    """A data set was registered, its budget raised or partitions added. Its policy entry."""
+    RETENTION_LOCKED = "retention_locked"
+    """A legal hold was placed: nothing of the tenant may be purged, however old."""
+    RETENTION_RELEASED = "retention_released"
+    """The legal hold was lifted."""
 
 
 OPENING_KINDS = frozenset({EntryKind.CONSUMED, EntryKind.HELD})
 """The kinds that create an allocation."""
+ENDING_KINDS = frozenset({EntryKind.COMMITTED, EntryKind.VOIDED, EntryKind.EXPIRED_SPENT})
+"""The kinds that end a hold, of which it has at most one."""
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetBalance:
+    """What an entry says of the data set that it touches.
+
+    Attributes:
+        dataset_id: Which.
+        partition: The partition touched; None for the whole data set.
+        budget: The data set's budget after this entry.
+        spent: Sum of the charges on that partition alone, or on the whole data set, after this entry.
+        charge: What this entry added to it or took out of it, under the data set's own filters; None where nothing
+            moved.
+        dataset: The registration, in entries that set it.
+        exposed: Where something moved, the most that anyone concerned was exposed to after this entry: what the charge
+            was admitted on, other partitions included. `accounting.datasets.DatasetState.exposure`.
+    """
+
+    dataset_id: str
+    partition: str | None
+    budget: Budget
+    spent: Charge
+    charge: Charge | None = None
+    dataset: Dataset | None = None
+    exposed: Charge | None = None
 
 
 @dataclass(frozen=True)
@@ -55,10 +97,13 @@ class Entry:
         kind: What happened.
         at: Database time, as the owner last knew it, in UTC.
         budget: The promise and the caps of its member filters in force after this entry.
-        spent: Sum of all charges (holds included, voids taken out) after this entry, member by member.
-        operations: Number of allocations after this entry, voided ones not counted.
-        period_start: When the budget was first created.
-        charge: What this entry added to `spent`; for a void, what it took out. None where nothing moved.
+        spent: Sum of all charges of this window (holds included, what was taken back left out) after this entry, member
+            by member.
+        held: The part of `spent` that open holds make up.
+        lifetime: The same sum as `spent` over all windows; for a budget that does not renew, the same value.
+        operations: Number of allocations after this entry, those taken back not counted.
+        period_start: When this window began; for a budget that does not renew, when it was created.
+        charge: What an opening added to the sums, or what a later entry took out of them. None where nothing moved.
         event: The event charged, for entries that open an allocation.
         allocation_id: The allocation that this entry opens, commits or voids; a UUID as text.
         job_id: The caller's job.
@@ -67,6 +112,11 @@ class Entry:
         request_hash: SHA-256 of the canonical request, hex; compared when the key comes again.
         details: What else was asked, for people: purpose, dataset and the like. Strings and whole numbers only.
         actor: Who asked (the token's subject).
+        renewal_days: Length of a window in days; None for a lifetime budget.
+        due_at: When a hold's time has passed, in UTC; None for other kinds.
+        dataset: The balance of the data set touched, if one is.
+        legal_hold: Whether a legal hold is in force after this entry.
+        crossed: Scopes whose remaining budget fell below a tenth of the promise by this entry.
         version: Of the body's form; an entry that was read keeps its own, so that its hash stays what it was.
         prev_hash: Hash of the entry before; 32 zero bytes for the first.
     """
@@ -77,6 +127,8 @@ class Entry:
     at: datetime
     budget: Budget
     spent: Charge
+    held: Charge
+    lifetime: Charge
     operations: int
     period_start: datetime
     prev_hash: bytes
@@ -89,7 +141,17 @@ class Entry:
     request_hash: str | None = None
     details: Mapping[str, str | int] | None = None
     actor: str | None = None
+    renewal_days: int | None = None
+    due_at: datetime | None = None
+    dataset: DatasetBalance | None = None
+    legal_hold: bool = False
+    crossed: tuple[str, ...] = ()
     version: int = ENTRY_VERSION
+
+    @property
+    def period_end(self) -> datetime | None:
+        """When this window ends; None for a lifetime budget."""
+        return None if self.renewal_days is None else self.period_start + timedelta(days=self.renewal_days)
 
     @cached_property
     def body(self) -> str:
@@ -104,27 +166,55 @@ class Entry:
 
 def entry_to_wire(entry: Entry) -> dict[str, Any]:
     """The entry as JSON-ready data. Decimals are strings; what is counted stands under the member that counts it."""
-    return {
+    budget = entry.budget
+    wire: dict[str, Any] = {
         "v": entry.version,
         "tenant_id": entry.tenant_id,
         "seq": entry.seq,
         "kind": entry.kind.value,
         "at": timestamp_text(entry.at),
         "budget": _budget_of_version(entry),
-        "spent": _charge_to_wire(entry.spent, entry.budget),
-        "charge": None if entry.charge is None else _charge_texts(entry.charge, entry.budget),
-        "event": None if entry.event is None else event_to_wire(entry.event),
+        "spent": _charge_to_wire(entry.spent, budget),
         "operations": entry.operations,
         "period_start": timestamp_text(entry.period_start),
-        "allocation_id": entry.allocation_id,
-        "job_id": entry.job_id,
-        "source_engine": entry.source_engine,
-        "idempotency_key": entry.idempotency_key,
-        "request_hash": entry.request_hash,
-        "details": dict(entry.details or {}),
-        "actor": entry.actor,
         "prev_hash": entry.prev_hash.hex(),
     }
+    absent_too = entry.version < 3
+    for name, value in (
+        ("charge", entry.charge and _charge_texts(entry.charge, budget)),
+        ("event", entry.event and event_to_wire(entry.event)),
+        ("allocation_id", entry.allocation_id),
+        ("job_id", entry.job_id),
+        ("source_engine", entry.source_engine),
+        ("idempotency_key", entry.idempotency_key),
+        ("request_hash", entry.request_hash),
+        ("actor", entry.actor),
+    ):
+        if value is not None or absent_too:
+            wire[name] = value
+    if entry.details or absent_too:
+        wire["details"] = dict(entry.details or {})
+    if not absent_too:
+        _add_since_version_3(wire, entry)
+    return wire
+
+
+def _add_since_version_3(wire: dict[str, Any], entry: Entry) -> None:
+    if entry.held.is_something():
+        wire["held"] = _charge_texts(entry.held, entry.budget)
+    # For a budget that never renewed they are one object, and nothing needs comparing.
+    if entry.lifetime is not entry.spent and entry.lifetime != entry.spent:
+        wire["lifetime"] = _charge_to_wire(entry.lifetime, entry.budget)
+    if entry.renewal_days is not None:
+        wire["renewal_days"] = entry.renewal_days
+    if entry.due_at is not None:
+        wire["due_at"] = timestamp_text(entry.due_at)
+    if entry.dataset is not None:
+        wire["dataset"] = _dataset_to_wire(entry.dataset)
+    if entry.legal_hold:
+        wire["legal_hold"] = True
+    if entry.crossed:
+        wire["crossed"] = list(entry.crossed)
 
 
 def entry_from_body(body: str) -> Entry:
@@ -133,26 +223,89 @@ def entry_from_body(body: str) -> Entry:
     if data["v"] not in READABLE_VERSIONS:
         raise ValueError(f"entry version {data['v']} is not known to this release")
     budget = _budget_from_wire(data["budget"])
+    spent = _charge_from_wire(data["spent"], budget)
+    charges = {
+        name: _charge_from_wire(data[name], budget) if data.get(name) is not None else None
+        for name in ("charge", "held", "lifetime")
+    }
+    # Before version 3 nobody counted open holds: all that was spent may be held, and would count in a next window too.
+    held = charges["held"] or (budget.nothing() if data["v"] >= 3 else spent)
     return Entry(
         tenant_id=data["tenant_id"],
         seq=data["seq"],
         kind=EntryKind(data["kind"]),
         at=datetime.fromisoformat(data["at"]),
         budget=budget,
-        spent=_charge_from_wire(data["spent"], budget),
-        charge=None if data["charge"] is None else _charge_from_wire(data["charge"], budget),
-        event=None if data["event"] is None else event_from_wire(data["event"]),
+        spent=spent,
+        held=held,
+        lifetime=charges["lifetime"] or spent,
+        charge=charges["charge"],
+        event=None if data.get("event") is None else event_from_wire(data["event"]),
         operations=data["operations"],
         period_start=datetime.fromisoformat(data["period_start"]),
-        allocation_id=data["allocation_id"],
-        job_id=data["job_id"],
-        source_engine=data["source_engine"],
-        idempotency_key=data["idempotency_key"],
-        request_hash=data["request_hash"],
-        details=data["details"],
-        actor=data["actor"],
+        allocation_id=data.get("allocation_id"),
+        job_id=data.get("job_id"),
+        source_engine=data.get("source_engine"),
+        idempotency_key=data.get("idempotency_key"),
+        request_hash=data.get("request_hash"),
+        details=data.get("details", {}),
+        actor=data.get("actor"),
         prev_hash=bytes.fromhex(data["prev_hash"]),
+        renewal_days=data.get("renewal_days"),
+        due_at=_due_at(data),
+        dataset=_dataset_from_wire(data["dataset"]) if "dataset" in data else None,
+        legal_hold=data.get("legal_hold", False),
+        crossed=tuple(data.get("crossed", ())),
         version=data["v"],
+    )
+
+
+def _due_at(data: Mapping[str, Any]) -> datetime | None:
+    if "due_at" in data:
+        return datetime.fromisoformat(data["due_at"])
+    if data["v"] < 3 and data["kind"] == EntryKind.HELD:
+        return datetime.fromisoformat(data["at"]) + timedelta(seconds=data["details"].get("ttl_seconds", 0))
+    return None
+
+
+def _dataset_to_wire(balance: DatasetBalance) -> dict[str, Any]:
+    budget, dataset = balance.budget, balance.dataset
+    wire: dict[str, Any] = {
+        "dataset_id": balance.dataset_id,
+        "budget": budget_to_wire(budget),
+        "spent": _charge_to_wire(balance.spent, budget),
+    }
+    if balance.partition is not None:
+        wire["partition"] = balance.partition
+    if balance.charge is not None:
+        wire["charge"] = _charge_texts(balance.charge, budget)
+    if balance.exposed is not None:
+        wire["exposed"] = _charge_to_wire(balance.exposed, budget)
+    if dataset is not None:
+        wire |= {"unit": dataset.unit, "adjacency": dataset.adjacency.value}
+        if dataset.partitions:
+            wire |= {"partitions": list(dataset.partitions), "basis": dataset.basis}
+    return wire
+
+
+def _dataset_from_wire(data: Mapping[str, Any]) -> DatasetBalance:
+    budget = _budget_from_wire(data["budget"])
+    dataset_id = data["dataset_id"]
+    registered = "unit" in data and Dataset(
+        dataset_id,
+        data["unit"],
+        Adjacency(data["adjacency"]),
+        tuple(data.get("partitions", ())),
+        data.get("basis", ""),
+    )
+    return DatasetBalance(
+        dataset_id,
+        data.get("partition"),
+        budget,
+        _charge_from_wire(data["spent"], budget),
+        _charge_from_wire(data["charge"], budget) if "charge" in data else None,
+        registered or None,
+        _charge_from_wire(data["exposed"], budget) if "exposed" in data else None,
     )
 
 

@@ -1,16 +1,20 @@
 """The ledger in Postgres. Every guarantee it gives is enforced by the database; this module only speaks to it."""
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Collection, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 from uuid import UUID
 
 import asyncpg
 
+from accounting.datasets import DatasetState
+from accounting.ledger.canonical import canonical_json
 from accounting.ledger.entry import Entry, entry_from_body
-from accounting.ledger.store import ConflictError, StoreUnavailableError, Tail
+from accounting.ledger.state import dataset_of
+from accounting.ledger.store import ConflictError, Denial, StoreUnavailableError, Tail, Wanted
 from accounting.storage.queries import queries
 
 SQL = queries("ledger")
@@ -73,21 +77,58 @@ class PostgresLedgerStore:
         bodies = [entry.body for entry in ordered]
         self._set_clock(await _translated(self._pool.fetchval(SQL["append"], tenants, bodies)))
 
-    async def tails(self, wanted: Mapping[str, Collection[str]]) -> dict[str, Tail]:
-        """One statement for all tenants and keys. See `LedgerStore.tails`."""
-        pairs = [(tenant, key) for tenant, keys in wanted.items() for key in keys]
+    async def tails(self, wanted: Mapping[str, Wanted]) -> dict[str, Tail]:
+        """One statement for all tenants, keys and data sets. See `LedgerStore.tails`."""
+        keys = [(tenant, key) for tenant, asked in wanted.items() for key in asked.keys]
+        datasets = [(tenant, name) for tenant, asked in wanted.items() for name in asked.datasets]
         rows = await _translated(
-            self._pool.fetch(SQL["tails"], list(wanted), [tenant for tenant, _ in pairs], [key for _, key in pairs])
+            self._pool.fetch(
+                SQL["tails"],
+                list(wanted),
+                [tenant for tenant, _ in keys],
+                [key for _, key in keys],
+                [tenant for tenant, _ in datasets],
+                [name for _, name in datasets],
+            )
         )
         heads: dict[str, Entry] = {}
         found: dict[str, dict[str, Entry]] = {tenant: {} for tenant in wanted}
-        for tenant, key, body, read_at in rows:
+        parts: dict[tuple[str, str], list[Entry]] = {asked: [] for asked in datasets}
+        for tenant, key, dataset, body, read_at in rows:
             self._set_clock(read_at)
-            if key is None:
-                heads[tenant] = entry_from_body(body)
-            else:
+            if key is not None:
                 found[tenant][key] = entry_from_body(body)
-        return {tenant: Tail(heads.get(tenant), found[tenant]) for tenant in wanted}
+            elif dataset is not None:
+                parts[tenant, dataset].append(entry_from_body(body))
+            else:
+                heads[tenant] = entry_from_body(body)
+        return {
+            tenant: Tail(
+                heads.get(tenant),
+                found[tenant],
+                {name: dataset_of(parts[tenant, name]) for name in asked.datasets},
+            )
+            for tenant, asked in wanted.items()
+        }
+
+    async def datasets(self, tenant_id: str) -> list[DatasetState]:
+        """See `LedgerStore.datasets`."""
+        async with self._tenant(tenant_id) as connection:
+            rows = await connection.fetch(SQL["datasets"], tenant_id)
+        parts: dict[str, list[Entry]] = {}
+        for name, body in rows:
+            parts.setdefault(name, []).append(entry_from_body(body))
+        return [state for entries in parts.values() if (state := dataset_of(entries)) is not None]
+
+    async def record_denials(self, denials: Sequence[Denial]) -> None:
+        """See `LedgerStore.record_denials`."""
+        tenants = list({denial.tenant_id for denial in denials})
+        await _translated(self._pool.execute(SQL["deny"], tenants, [_denial_text(denial) for denial in denials]))
+
+    async def denials(self, tenant_id: str, limit: int = 1000) -> list[Denial]:
+        """See `LedgerStore.denials`."""
+        async with self._tenant(tenant_id) as connection:
+            return [Denial(**row) for row in await connection.fetch(SQL["denials"], tenant_id, limit)]
 
     async def allocation(self, tenant_id: str, allocation_id: str) -> list[Entry]:
         """See `LedgerStore.allocation`."""
@@ -149,6 +190,13 @@ class PostgresLedgerStore:
 
     def _set_clock(self, read: datetime) -> None:
         self._clock = (read.astimezone(UTC), time.monotonic())
+
+
+def _denial_text(denial: Denial) -> str:
+    told = {**asdict(denial), "epsilon": str(denial.epsilon), "delta": str(denial.delta)}
+    # When it happened is the database's to say.
+    del told["at"]
+    return canonical_json(told)
 
 
 async def _leave_clean(connection: asyncpg.Connection) -> None:

@@ -17,25 +17,29 @@ import random
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
+from zlib import crc32
 
 import structlog
 
-from accounting.admission import (
-    ACCEPTED,
-    Allocate,
-    Command,
-    Limits,
-    Outcome,
-    SetBudget,
-    Settle,
-    Verdict,
-    decide_allocation,
-    decide_budget,
-    decide_settlement,
-)
+from accounting.admission import ACCEPTED, Allocate, Limits, Outcome, Verdict, decide_allocation
+from accounting.datasets import DatasetState
 from accounting.filters import Budget
 from accounting.ledger.entry import OPENING_KINDS, Entry, EntryKind
-from accounting.ledger.store import ConflictError, LedgerStore, StoreUnavailableError
+from accounting.ledger.state import TenantState, fold
+from accounting.ledger.store import ConflictError, Denial, LedgerStore, StoreUnavailableError, Wanted
+from accounting.policy import (
+    THE_SERVICE,
+    Renew,
+    SetBudget,
+    SetDataset,
+    SetLegalHold,
+    decide_budget,
+    decide_dataset,
+    decide_legal_hold,
+    renewal,
+)
+from accounting.settlement import Settle, decide_settlement
 
 log = structlog.get_logger()
 
@@ -47,8 +51,15 @@ FIRST_PAUSE_SECONDS = 0.001
 """Upper bound of the pause after a first conflict; it doubles five times."""
 
 
+Command = Allocate | SetBudget | Renew | SetDataset | SetLegalHold | Settle
+
+
 class OverloadedError(Exception):
     """Too many requests wait already, or others keep changing the same budget. Nothing was charged; come back later."""
+
+
+class HaltedError(Exception):
+    """The ledger is not what was published of it, so nothing is decided on it until an operator says so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,19 +110,23 @@ class _Waiting:
 class _Draft:
     """One flush's working copy: what memory will be if the write succeeds."""
 
-    heads: dict[str, Entry] = field(default_factory=dict)
+    states: dict[str, TenantState] = field(default_factory=dict)
     keys: dict[tuple[str, str], Entry] = field(default_factory=dict)
-    ends: dict[tuple[str, str], Entry] = field(default_factory=dict)
+    ends: dict[tuple[str, str], list[Entry]] = field(default_factory=dict)
     entries: list[Entry] = field(default_factory=list)
 
-    def add(self, entries: Iterable[Entry]) -> None:
+    def add(self, state: TenantState | None, entries: Iterable[Entry]) -> TenantState | None:
+        """Moves the tenant's state on by its next entries."""
         for entry in entries:
+            state = fold([entry]) if state is None else state.after(entry)
+            assert state is not None
             self.entries.append(entry)
-            self.heads[entry.tenant_id] = entry
+            self.states[entry.tenant_id] = state
             if entry.idempotency_key is not None:
                 self.keys[entry.tenant_id, entry.idempotency_key] = entry
             if entry.allocation_id is not None and entry.kind not in OPENING_KINDS:
-                self.ends[entry.tenant_id, entry.allocation_id] = entry
+                self.ends.setdefault((entry.tenant_id, entry.allocation_id), []).append(entry)
+        return state
 
 
 class _Lane:
@@ -137,11 +152,13 @@ class _Lane:
 class BudgetOwner:
     """Decides and records for any number of tenants. Several owners of one tenant are harmless, only slower."""
 
-    def __init__(self, store: LedgerStore, settings: OwnerSettings) -> None:
+    def __init__(self, store: LedgerStore, settings: OwnerSettings, chance: random.Random | None = None) -> None:
         self._store = store
         self._settings = settings
+        self._chance = chance or random.Random()
         self._lanes = [_Lane() for _ in range(settings.lanes)]
-        self._heads: OrderedDict[str, Entry] = OrderedDict()
+        self._halted: str | None = None
+        self._states: OrderedDict[str, TenantState] = OrderedDict()
         self._keys: OrderedDict[tuple[str, str], Entry] = OrderedDict()
         self._writers: list[asyncio.Task[None]] = []
 
@@ -161,45 +178,80 @@ class BudgetOwner:
                 waiting.fail(StoreUnavailableError("the service is stopping"))
             lane.queue.clear()
 
-    async def submit(self, command: Allocate | SetBudget) -> Verdict:
+    def halt(self, reason: str | None) -> None:
+        """Refuses every request from now on, for that reason; None to go on. Memory is forgotten either way."""
+        if reason != self._halted:
+            self._halted = reason
+            self._states.clear()
+            self._keys.clear()
+
+    async def submit(self, command: Command) -> Verdict:
         """Decides a request and makes the decision durable.
 
         Raises:
             OverloadedError: If too many requests wait or others keep changing the budget; nothing was charged.
+            HaltedError: If the ledger may not be decided on; nothing was charged.
             StoreUnavailableError: If the ledger did not answer. The charge may have happened: repeat with the same key.
         """
         return await self.enqueue(command)
 
-    async def settle(self, tenant_id: str, allocation_id: str, kind: EntryKind, actor: str) -> Verdict:
-        """Commits or voids an allocation. Errors as for `submit`."""
+    async def settle(
+        self,
+        tenant_id: str,
+        allocation_id: str,
+        kind: EntryKind,
+        actor: str,
+        *,
+        steps: int | None = None,
+        statement: str | None = None,
+    ) -> Verdict:
+        """Ends an allocation, or takes back an ended one: see `Settle`. Errors as for `submit`."""
         for _ in range(ATTEMPTS):
             history = tuple(await self._store.allocation(tenant_id, allocation_id))
             if not history:
                 return Verdict(Outcome.UNKNOWN_ALLOCATION)
             try:
-                return await self.enqueue(Settle(tenant_id, allocation_id, kind, actor, history))
+                return await self.enqueue(Settle(tenant_id, allocation_id, kind, actor, history, steps, statement))
             except ConflictError:
                 continue
         raise OverloadedError
 
     async def balance(self, tenant_id: str, actor: str) -> Entry | None:
-        """The tenant's last entry as the ledger has it now; None where it has none and none is opened by default."""
-        head = (await self._store.tails({tenant_id: ()}))[tenant_id].head
-        if head is None and self._settings.default_budget is not None:
+        """The tenant's last entry as the ledger has it now; None where it has none and none is opened by default.
+
+        A window that is due begins first, so that the balance is of the present one.
+        """
+        head = (await self._store.tails({tenant_id: Wanted()}))[tenant_id].head
+        if head is None:
+            if self._settings.default_budget is None:
+                return None
             return (await self.submit(SetBudget(tenant_id, self._settings.default_budget, actor))).answer
+        if head.period_end is not None and self._store.now() >= head.period_end:
+            return (await self.submit(Renew(tenant_id))).answer
         return head
 
-    async def budget(self, tenant_id: str, actor: str) -> Budget | None:
-        """The tenant's budget as this owner last knew it; as `balance` has it where it never did.
+    async def budgets(self, tenant_id: str, actor: str, dataset_id: str | None = None) -> list[Budget]:
+        """The budgets that a request will be decided on, as this owner last knew them: the tenant's, the data set's.
 
-        Good for finding out what an event will cost it: members stay as they are when a budget is raised.
+        Good for finding out what an event will cost them: members stay as they are when a budget is raised. What does
+        not exist is left out.
         """
-        head = self._heads.get(tenant_id) or await self.balance(tenant_id, actor)
-        return None if head is None else head.budget
+        state = self._states.get(tenant_id)
+        head = await self.balance(tenant_id, actor) if state is None else state.head
+        found = [] if head is None else [head.budget]
+        if dataset_id is not None:
+            dataset = None if state is None else state.datasets.get(dataset_id)
+            if dataset is None:
+                tails = await self._store.tails({tenant_id: Wanted(datasets={dataset_id})})
+                dataset = tails[tenant_id].datasets[dataset_id]
+            found += [] if dataset is None else [dataset.budget]
+        return found
 
     def enqueue(self, command: Command) -> asyncio.Future[Verdict]:
         """Puts a request in the queue; the future is its verdict, or one of the errors of `submit`."""
-        lane = self._lanes[hash(command.tenant_id) % len(self._lanes)]
+        if self._halted is not None:
+            raise HaltedError(self._halted)
+        lane = self._lanes[crc32(command.tenant_id.encode()) % len(self._lanes)]
         if len(lane.queue) >= self._settings.queue_limit:
             raise OverloadedError
         waiting = _Waiting(command, self._loop.create_future())
@@ -220,7 +272,7 @@ class BudgetOwner:
         """Flushes; whatever goes wrong, everybody who waits gets an answer and the lane goes on."""
         try:
             await self._flush(batch)
-        except StoreUnavailableError as error:
+        except (StoreUnavailableError, HaltedError) as error:
             self._forget(batch)
             log.warning("ledger_unavailable", requests=len(batch), error=str(error))
             for waiting in batch:
@@ -239,9 +291,15 @@ class BudgetOwner:
     async def _flush(self, batch: Sequence[_Waiting]) -> None:
         """Decides all, writes once, answers all; again for those that were decided on a stale entry."""
         for attempt in range(ATTEMPTS):
-            await self._read([waiting for waiting in batch if waiting.tenant_id not in self._heads])
+            if self._halted is not None:
+                raise HaltedError(self._halted)
+            # A tenant is read with all that is asked of it: reading a part may show that the rest is out of date.
+            unread = {waiting.tenant_id for waiting in batch if self._unread(waiting)}
+            await self._read([waiting for waiting in batch if waiting.tenant_id in unread])
             draft = _Draft()
-            decided = [(waiting, self._decide(waiting.command, draft)) for waiting in batch]
+            # What is written together happens at one moment.
+            now = self._store.now()
+            decided = [(waiting, self._decide(waiting.command, draft, now)) for waiting in batch]
             try:
                 if draft.entries:
                     await self._store.append(draft.entries)
@@ -257,7 +315,7 @@ class BudgetOwner:
                     return
                 batch = _fail_settlements(batch, conflict)
                 # Another owner is at work on the same tenant: a short, random pause lets one of both through.
-                await asyncio.sleep(random.uniform(0, FIRST_PAUSE_SECONDS * 2 ** min(attempt, 5)))
+                await asyncio.sleep(self._chance.uniform(0, FIRST_PAUSE_SECONDS * 2 ** min(attempt, 5)))
                 continue
             self._adopt(draft)
             batch = await self._answer(decided)
@@ -266,81 +324,147 @@ class BudgetOwner:
         for waiting in batch:
             waiting.fail(OverloadedError())
 
-    def _decide(self, command: Command, draft: _Draft) -> Verdict:
-        head = draft.heads.get(command.tenant_id) or self._heads.get(command.tenant_id)
-        now = self._store.now()
-        if isinstance(command, SetBudget):
-            verdict = decide_budget(head, command, now)
-        else:
-            if head is None:
-                if self._settings.default_budget is None:
-                    return Verdict(Outcome.UNKNOWN_TENANT)
-                opening = SetBudget(command.tenant_id, self._settings.default_budget, command.actor)
-                opened = decide_budget(None, opening, now)
-                draft.add(opened.entries)
-                head = opened.entries[-1]
-            if isinstance(command, Settle):
-                verdict = decide_settlement(head, _as_drafted(command, draft), now)
-            else:
-                key = (command.tenant_id, command.key)
-                earlier = draft.keys.get(key) or self._keys.get(key)
-                verdict = decide_allocation(head, earlier, command, self._settings.limits, now)
-        draft.add(verdict.entries)
+    def _decide(self, command: Command, draft: _Draft, now: datetime) -> Verdict:
+        tenant = command.tenant_id
+        state = draft.states.get(tenant) or self._states.get(tenant)
+        if state is None:
+            if isinstance(command, SetBudget):
+                verdict = decide_budget(None, command, now)
+                draft.add(None, verdict.entries)
+                return verdict
+            if self._settings.default_budget is None:
+                return Verdict(Outcome.UNKNOWN_TENANT)
+            opening = SetBudget(tenant, self._settings.default_budget, _actor(command))
+            state = draft.add(None, decide_budget(None, opening, now).entries)
+            assert state is not None
+        renewed = renewal(state.head, now)
+        if renewed is not None:
+            state = draft.add(state, [renewed])
+            assert state is not None
+        verdict = self._decide_on(state, command, draft, now)
+        draft.add(state, verdict.entries)
         return verdict
+
+    def _decide_on(self, state: TenantState, command: Command, draft: _Draft, now: datetime) -> Verdict:
+        head = state.head
+        if isinstance(command, Allocate):
+            key = (command.tenant_id, command.key)
+            earlier = draft.keys.get(key) or self._keys.get(key)
+            dataset = None if command.dataset_id is None else self._dataset(state, command.dataset_id)
+            return decide_allocation(head, earlier, command, self._settings.limits, now, dataset)
+        match command:
+            case Settle():
+                touched = command.dataset_id
+                dataset = None if touched is None else self._dataset(state, touched)
+                return decide_settlement(head, _as_drafted(command, draft), now, dataset)
+            case SetBudget():
+                return decide_budget(head, command, now)
+            case Renew():
+                return Verdict(Outcome.REPLAYED, answer=head)
+            case SetDataset():
+                return decide_dataset(head, self._dataset(state, command.dataset_id), command, now)
+            case SetLegalHold():
+                return decide_legal_hold(head, command, now)
+
+    def _dataset(self, state: TenantState, dataset_id: str) -> DatasetState | None:
+        """The data set, or None where the tenant has none of that id, which only a ledger that was asked can say.
+
+        What was not read must never pass for what does not exist: it would be registered anew, with nothing spent.
+        """
+        if dataset_id not in state.datasets and state.head.tenant_id in self._states:
+            raise LookupError(f"data set {dataset_id} of {state.head.tenant_id} was not read")
+        return state.datasets.get(dataset_id)
 
     async def _answer(self, decided: Sequence[tuple[_Waiting, Verdict]]) -> list[_Waiting]:
         """Answers what may be answered; returns the refused whose tenant has moved on since."""
         refused = []
         for waiting, verdict in decided:
-            if verdict.outcome in ACCEPTED:
+            # What was admitted is durable, and what an allocation was or how it ended never changes. That a budget, a
+            # data set or a legal hold is as wished already may have ceased to be so.
+            lasting = verdict.entries or isinstance(waiting.command, Allocate | Settle)
+            if verdict.outcome in ACCEPTED and lasting:
                 waiting.reply(verdict)
             else:
                 refused.append((waiting, verdict))
         if not refused:
             return []
-        believed = {waiting.tenant_id: self._heads.get(waiting.tenant_id) for waiting, _ in refused}
+        believed = {waiting.tenant_id: self._seq(waiting.tenant_id) for waiting, _ in refused}
         await self._read([waiting for waiting, _ in refused])
         stale = []
+        certain = []
         for waiting, verdict in refused:
-            known = believed[waiting.tenant_id]
-            actual = self._heads.get(waiting.tenant_id)
-            same_head = (known and known.seq) == (actual and actual.seq)
+            same_head = believed[waiting.tenant_id] == self._seq(waiting.tenant_id)
             # The key is looked up again too: its first use may be older than the keys in memory.
             found_key = verdict.outcome is not Outcome.KEY_REUSED and _key(waiting.command) in self._keys
-            if same_head and not found_key:
-                waiting.reply(verdict)
+            found_dataset = verdict.outcome is Outcome.UNKNOWN_DATASET and self._knows_dataset(waiting.command)
+            if same_head and not found_key and not found_dataset:
+                certain.append((waiting, verdict))
             else:
                 stale.append(waiting)
+        denials = [
+            _denial(waiting.command, verdict, believed[waiting.tenant_id])
+            for waiting, verdict in certain
+            if isinstance(waiting.command, Allocate)
+        ]
+        if denials:
+            await self._store.record_denials(denials)
+        for waiting, verdict in certain:
+            waiting.reply(verdict)
         return stale
 
+    def _seq(self, tenant_id: str) -> int:
+        """The position of the last entry known; 0 for none."""
+        state = self._states.get(tenant_id)
+        return 0 if state is None else state.head.seq
+
+    def _knows_dataset(self, command: Command) -> bool:
+        state, dataset_id = self._states.get(command.tenant_id), _dataset_id(command)
+        return state is not None and dataset_id is not None and state.datasets.get(dataset_id) is not None
+
+    def _unread(self, waiting: _Waiting) -> bool:
+        """Whether something that the request will be decided on is not in memory."""
+        state = self._states.get(waiting.tenant_id)
+        if state is None:
+            return True
+        dataset_id = _dataset_id(waiting.command)
+        return dataset_id is not None and dataset_id not in state.datasets
+
     async def _read(self, batch: Sequence[_Waiting]) -> None:
-        """Brings the tenants' last entries, and what is stored under the requests' keys, into memory."""
+        """Brings the tenants' last entries, and what the requests will be decided on beside them, into memory."""
         if not batch:
             return
-        wanted: dict[str, set[str]] = {}
+        wanted: dict[str, Wanted] = {}
         for waiting in batch:
-            keys = wanted.setdefault(waiting.tenant_id, set())
+            asked = wanted.setdefault(waiting.tenant_id, Wanted())
             if isinstance(waiting.command, Allocate):
-                keys.add(waiting.command.key)
+                asked.keys.add(waiting.command.key)
+            dataset_id = _dataset_id(waiting.command)
+            if dataset_id is not None:
+                asked.datasets.add(dataset_id)
         for tenant_id, tail in (await self._store.tails(wanted)).items():
+            known = self._states.get(tenant_id)
             if tail.head is not None:
-                self._heads[tenant_id] = tail.head
+                # What is known of other data sets is of the same moment only if nothing was written since. Ids that the
+                # tenant has not registered are forgotten: anybody can think of more of them.
+                last = known.datasets if known is not None and known.head.seq == tail.head.seq else {}
+                kept = {name: found for name, found in last.items() if found is not None}
+                self._states[tenant_id] = TenantState(tail.head, {**kept, **tail.datasets})
             for key, entry in tail.by_key.items():
                 self._keys[tenant_id, key] = entry
 
     def _adopt(self, draft: _Draft) -> None:
-        for tenant_id, head in draft.heads.items():
-            self._heads[tenant_id] = head
-            self._heads.move_to_end(tenant_id)
+        for tenant_id, state in draft.states.items():
+            self._states[tenant_id] = state
+            self._states.move_to_end(tenant_id)
         self._keys.update(draft.keys)
-        while len(self._heads) > self._settings.tenants_in_memory:
-            self._heads.popitem(last=False)
+        while len(self._states) > self._settings.tenants_in_memory:
+            self._states.popitem(last=False)
         while len(self._keys) > self._settings.keys_in_memory:
             self._keys.popitem(last=False)
 
     def _forget(self, batch: Sequence[_Waiting]) -> None:
         for waiting in batch:
-            self._heads.pop(waiting.tenant_id, None)
+            self._states.pop(waiting.tenant_id, None)
 
 
 def _as_drafted(command: Settle, draft: _Draft) -> Settle:
@@ -348,13 +472,36 @@ def _as_drafted(command: Settle, draft: _Draft) -> Settle:
 
     Without it, two ends in one flush would conflict with each other each time they are tried.
     """
-    identity = command.history[0].allocation_id if command.history else None
-    end = draft.ends.get((command.tenant_id, identity or ""))
-    return command if end is None else replace(command, history=(*command.history, end))
+    ends = draft.ends.get((command.tenant_id, command.allocation_id), [])
+    return replace(command, history=(*command.history, *ends)) if ends else command
+
+
+def _dataset_id(command: Command) -> str | None:
+    """The data set that a request will be decided on, if any."""
+    return command.dataset_id if isinstance(command, Allocate | SetDataset | Settle) else None
+
+
+def _actor(command: Command) -> str:
+    return THE_SERVICE if isinstance(command, Renew) else command.actor
 
 
 def _key(command: Command) -> tuple[str, str] | None:
     return (command.tenant_id, command.key) if isinstance(command, Allocate) else None
+
+
+def _denial(command: Allocate, verdict: Verdict, seq: int) -> Denial:
+    return Denial(
+        tenant_id=command.tenant_id,
+        seq=seq,
+        outcome=verdict.outcome.value,
+        job_id=command.job_id,
+        source_engine=command.source_engine,
+        actor=command.actor,
+        idempotency_key=command.key,
+        epsilon=command.loss.epsilon,
+        delta=command.loss.delta,
+        scope=None if verdict.shortage is None else verdict.shortage.scope,
+    )
 
 
 def _by_tenant(batch: Sequence[_Waiting]) -> dict[str, list[_Waiting]]:

@@ -15,7 +15,7 @@ from accounting.ledger.canonical import GENESIS_HASH
 from accounting.ledger.entry import Entry, EntryKind
 from accounting.ledger.memory import MemoryLedgerStore
 from accounting.ledger.postgres import PostgresLedgerStore
-from accounting.ledger.store import ConflictError, LedgerStore, StoreUnavailableError
+from accounting.ledger.store import ConflictError, LedgerStore, StoreUnavailableError, Wanted
 from accounting.storage.migrate import ensure_service_login
 from tests.ledgers import asked, assert_chained, ended, loss, opened, opened_under, spent
 from tests.support import new_name
@@ -64,7 +64,7 @@ async def test_a_tail_is_the_last_entry_and_the_entries_under_the_keys(store: Le
     other = opened(new_name("tenant"))
     await store.append([first, second, third, other])
     unknown = new_name("tenant")
-    tails = await store.tails({tenant: ["k", "absent"], unknown: ["k"], other.tenant_id: ()})
+    tails = await store.tails({tenant: Wanted({"k", "absent"}), unknown: Wanted({"k"}), other.tenant_id: Wanted()})
     assert tails.keys() == {tenant, unknown, other.tenant_id}
     assert tails[tenant].head == third
     assert tails[tenant].by_key == {"k": second}
@@ -101,7 +101,7 @@ async def test_writers_of_many_tenants_in_opposite_orders_do_not_lock_each_other
     entries = [opened(new_name("tenant")) for _ in range(150)]
     outcomes = await asyncio.gather(store.append(entries), store.append(entries[::-1]), return_exceptions=True)
     assert sorted(type(outcome).__name__ for outcome in outcomes) == ["ConflictError", "NoneType"]
-    tails = await store.tails({entry.tenant_id: () for entry in entries})
+    tails = await store.tails({entry.tenant_id: Wanted() for entry in entries})
     assert all(tail.head is not None and tail.head.seq == 1 for tail in tails.values())
 
 
@@ -258,7 +258,7 @@ async def test_a_store_that_was_closed_is_unavailable(service_url: str) -> None:
     """Reads and writes alike fail with the store's own error instead of the driver's."""
     store = await PostgresLedgerStore.open(service_url)
     await store.close()
-    for call in (store.tails({"t": ()}), store.append([opened("t")]), store.history("t")):
+    for call in (store.tails({"t": Wanted()}), store.append([opened("t")]), store.history("t")):
         with pytest.raises(StoreUnavailableError):
             await call
 
@@ -271,7 +271,8 @@ async def test_connections_that_are_cut_are_unavailable_at_worst_and_replaced(ad
     cut = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usename = $1"
     tenants = [new_name("tenant") for _ in range(10)]
     for tenant in tenants:
-        calls = [store.append([opened(tenant)]), *(store.history(tenant) for _ in range(4)), store.tails({tenant: ()})]
+        reads = (store.history(tenant) for _ in range(4))
+        calls = [store.append([opened(tenant)]), *reads, store.tails({tenant: Wanted()})]
         outcomes = await asyncio.gather(*calls, admin.fetchval(cut, login), return_exceptions=True)
         for outcome in outcomes:
             assert not isinstance(outcome, BaseException) or isinstance(outcome, StoreUnavailableError), outcome
