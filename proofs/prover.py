@@ -5,6 +5,7 @@ derives every number again with other code.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from decimal import Decimal
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -21,23 +22,31 @@ from accounting.events import (
     FixedSizeGaussianEvent,
     GaussianEvent,
     PoissonGaussianEvent,
+    SelfComposedEvent,
     ZCdpEvent,
 )
-from accounting.filters import Charge, FilterKind, Member
-from accounting.ledger.entry import OPENING_KINDS, Entry, EntryKind
+from accounting.filters import Budget, Charge, FilterKind, Member
+from accounting.ledger.entry import OPENING_KINDS, Entry, EntryKind, timestamp_text
 from accounting.values import NO_LOSS, ZERO, PrivacyLoss, decimal_text
 from proofs.certificate import (
+    ADJUSTED,
+    DIVIDED,
     EPSILON,
     FILTER_RULES,
-    GUARANTEE,
     MAX_BYTES,
     STANDS,
     VOIDED,
     Certificate,
     ChainEntry,
+    DatasetProof,
+    Inclusion,
+    Log,
     Node,
     ProofBundle,
+    Window,
+    dataset_guarantee,
     node,
+    tenant_guarantee,
 )
 from proofs.derivation import counted, priced
 from proofs.signing import SigningKey
@@ -52,7 +61,27 @@ class TooLargeError(ValueError):
     """A job whose proof would be larger than what the checker reads."""
 
 
-def prove_job(entries: Sequence[Entry], signer: SigningKey, neighbours: Sequence[Entry] = ()) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class LogEvidence:
+    """What the log of all entries says of a job's entries.
+
+    Attributes:
+        log: A signed head of it, and the key that signed.
+        places: Where entries stand under that head, by their position in the tenant's history. What is left out had not
+            been taken up.
+    """
+
+    log: Log
+    places: Mapping[int, Inclusion]
+
+
+def prove_job(
+    entries: Sequence[Entry],
+    signer: SigningKey,
+    neighbours: Sequence[Entry] = (),
+    registrations: Sequence[Entry] = (),
+    evidence: LogEvidence | None = None,
+) -> dict[str, Any]:
     """The proof document of one job, JSON-ready. The same entries and key give the same document, byte for byte.
 
     Args:
@@ -60,13 +89,16 @@ def prove_job(entries: Sequence[Entry], signer: SigningKey, neighbours: Sequence
         signer: The service's key.
         neighbours: Other entries of the same tenant that the document shall carry, such as the one before each of the
             job's: with them an auditor checks balances and links against a neighbour instead of the signature alone.
+        registrations: The registrations of the data sets that the job was charged on, oldest first. Those that are
+            needed go into the document: the last one before each charge.
+        evidence: What the log says of the entries; None where it has no head yet.
 
     Returns:
         The document that `proofs.checker.verify_document` accepts as JSON.
 
     Raises:
         ValueError: If no entry opens an allocation, the entries are of several jobs or tenants, an entry has no
-            opening, or the ledger charged an event less than its price.
+            opening, a data set no registration, or the ledger charged an event less than its price.
         TooLargeError: If the document would be larger than `proofs.certificate.MAX_BYTES`.
     """
     openings = [entry for entry in entries if entry.kind in OPENING_KINDS]
@@ -84,20 +116,29 @@ def prove_job(entries: Sequence[Entry], signer: SigningKey, neighbours: Sequence
     if job_id is None:
         raise ValueError("the entries belong to no job")
 
-    certificates = [_certify(opening, later[opening.allocation_id]) for opening in openings]
-    standing = [certificate for certificate in certificates if certificate.standing == STANDS]
-    total = NO_LOSS
-    for certificate in standing:
-        total = total.plus(PrivacyLoss(Decimal(certificate.epsilon), Decimal(certificate.delta)))
-    own = {entry.seq for entry in entries}
+    places = evidence.places if evidence is not None else {}
+    registered = [(opening, _registration(opening, registrations)) for opening in openings]
+    certificates = [
+        _certify(opening, registration, later[opening.allocation_id], places) for opening, registration in registered
+    ]
+    total, standing = NO_LOSS, []
+    for opening, certificate in zip(openings, certificates, strict=True):
+        if certificate.standing in (STANDS, DIVIDED):
+            loss, pricing = _left(certificate, opening, later[opening.allocation_id])
+            total = total.plus(loss)
+            standing.append(pricing)
+    needed = {entry.seq: entry for _, entry in registered if entry is not None}
+    own = {entry.seq for entry in entries} | needed.keys()
     bundle = ProofBundle(
         tenant_id=tenant_id,
         job_id=job_id,
         certificates=tuple(certificates),
-        neighbours=tuple(_chain_entry(entry) for entry in neighbours if entry.seq not in own),
+        neighbours=tuple(_chain_entry(entry, places) for entry in neighbours if entry.seq not in own),
+        registrations=tuple(_chain_entry(entry, places) for _, entry in sorted(needed.items())),
+        log=None if evidence is None else evidence.log,
         epsilon=decimal_text(total.epsilon),
         delta=decimal_text(total.delta),
-        composition=node("basic_composition", EPSILON, _numbers(total), *(item.pricing for item in standing)),
+        composition=node("basic_composition", EPSILON, _numbers(total), *standing),
         keys=(signer.public_jwk,),
         software=_software(),
     )
@@ -108,37 +149,105 @@ def prove_job(entries: Sequence[Entry], signer: SigningKey, neighbours: Sequence
     return {**document, "signature": signer.sign(canonical, detached=True)}
 
 
-def _certify(opening: Entry, later: Sequence[Entry]) -> Certificate:
+def _registration(opening: Entry, registrations: Sequence[Entry]) -> Entry | None:
+    """The registration that was in force when a data set was charged; None where none was charged."""
+    if opening.dataset is None:
+        return None
+    name = opening.dataset.dataset_id
+    before = [
+        entry
+        for entry in registrations
+        if entry.dataset is not None and entry.dataset.dataset_id == name and entry.seq < opening.seq
+    ]
+    if not before:
+        raise ValueError(f"position {opening.seq}: the registration of data set {name} is missing")
+    return before[-1]
+
+
+def _certify(
+    opening: Entry, registration: Entry | None, later: Sequence[Entry], places: Mapping[int, Inclusion]
+) -> Certificate:
     if opening.allocation_id is None:
         raise ValueError(f"position {opening.seq}: an allocation without an id is opened")
     if opening.event is None:
         raise ValueError(f"position {opening.seq}: an allocation is opened without an event")
     if opening.charge is None:
         raise ValueError(f"position {opening.seq}: an allocation is opened without a charge")
-    _check_charge(opening, opening.event, opening.charge)
-    voided = any(entry.kind is EntryKind.VOIDED for entry in later)
+    _check_charge(opening, opening.budget, opening.charge)
     return Certificate(
         allocation_id=opening.allocation_id,
-        standing=VOIDED if voided else STANDS,
+        standing=_standing(opening.event, later),
         epsilon=decimal_text(opening.charge.basic.epsilon),
         delta=decimal_text(opening.charge.basic.delta),
-        guarantee=GUARANTEE,
-        derivation=_admission(opening, opening.event, opening.charge),
-        entry=_chain_entry(opening),
-        later=tuple(_chain_entry(entry) for entry in later),
+        guarantee=tenant_guarantee(_window(opening)),
+        derivation=_admission_of_tenant(opening, opening.event, opening.charge),
+        dataset=None if registration is None else _dataset(opening, opening.event, registration),
+        entry=_chain_entry(opening, places),
+        later=tuple(_chain_entry(entry, places) for entry in later),
     )
 
 
-def _check_charge(opening: Entry, event: Event, charge: Charge) -> None:
+def _standing(event: Event, later: Sequence[Entry]) -> str:
+    kinds = {entry.kind for entry in later}
+    if EntryKind.ADJUSTED in kinds:
+        return ADJUSTED
+    if EntryKind.VOIDED in kinds:
+        return VOIDED
+    steps = _steps(later)
+    return STANDS if steps is None or (isinstance(event, SelfComposedEvent) and steps == event.count) else DIVIDED
+
+
+def _steps(later: Sequence[Entry]) -> int | None:
+    """How many repetitions were run, where a commit says so."""
+    stated = [(entry.details or {}).get("steps") for entry in later if entry.kind is EntryKind.COMMITTED]
+    return next((int(steps) for steps in stated if steps is not None), None)
+
+
+def _left(certificate: Certificate, opening: Entry, later: Sequence[Entry]) -> tuple[PrivacyLoss, Node]:
+    """What is left of an allocation's charge, and the step that shows it."""
+    pricing, event = certificate.pricing, opening.event
+    whole = PrivacyLoss(Decimal(certificate.epsilon), Decimal(certificate.delta))
+    given_back = next((entry.charge.basic for entry in later if entry.charge is not None), NO_LOSS)
+    steps = _steps(later)
+    if given_back == NO_LOSS or steps is None or not isinstance(event, SelfComposedEvent):
+        return whole, pricing
+    left = whole.minus(given_back)
+    return left, node("divided", EPSILON, {"count": str(event.count), "steps": str(steps), **_numbers(left)}, pricing)
+
+
+def _window(opening: Entry) -> Window | None:
+    if opening.renewal_days is None or opening.period_end is None:
+        return None
+    return Window(opening.renewal_days, timestamp_text(opening.period_start), timestamp_text(opening.period_end))
+
+
+def _dataset(opening: Entry, event: Event, registration: Entry) -> DatasetProof:
+    balance = opening.dataset
+    if balance is None or balance.charge is None or balance.exposed is None:
+        raise ValueError(f"position {opening.seq}: a data set is touched without a charge")
+    assert registration.dataset is not None
+    registered = registration.dataset.dataset
+    if registered is None:
+        raise ValueError(f"position {registration.seq}: no data set is registered there")
+    _check_charge(opening, balance.budget, balance.charge)
+    return DatasetProof(
+        guarantee=dataset_guarantee(balance.dataset_id, balance.partition, registered.unit, registered.adjacency.value),
+        derivation=_admission("dataset_filter", event, balance.charge, balance.exposed, balance.budget),
+    )
+
+
+def _check_charge(opening: Entry, budget: Budget, charge: Charge) -> None:
     """Whether every member charged what the event costs today: what is no proof should not be signed as one."""
+    event = opening.event
+    assert event is not None
     if not isinstance(event, Composition | PoissonGaussianEvent | FixedSizeGaussianEvent):
         # The (epsilon, delta) of these others may be the accountants' word.
         concentrated = isinstance(event, GaussianEvent | DiscreteGaussianEvent | ZCdpEvent)
         least = price(event, charge.basic.delta if concentrated else ZERO)
         if not least.within(charge.basic):
             raise ValueError(f"position {opening.seq}: the ledger charged {charge.basic} for an event of {least}")
-    due = opening.budget.charge(event, charge.basic)
-    for member, charged, least_cost in zip(opening.budget.members, charge.costs, due.costs, strict=True):
+    due = budget.charge(event, charge.basic)
+    for member, charged, least_cost in zip(budget.members, charge.costs, due.costs, strict=True):
         if not least_cost.within(charged):
             kind = member.kind.value
             raise ValueError(
@@ -146,12 +255,35 @@ def _check_charge(opening: Entry, event: Event, charge: Charge) -> None:
             )
 
 
-def _admission(opening: Entry, event: Event, charge: Charge) -> Node:
-    budget, spent = opening.budget, opening.spent
-    before = spent.minus(charge)
-    holding = sum(cost.within(member.cap) for member, cost in zip(budget.members, spent.costs, strict=True))
+def _admission_of_tenant(opening: Entry, event: Event, charge: Charge) -> Node:
+    if opening.renewal_days is None:
+        return _admission("composed_filter", event, charge, opening.spent, opening.budget)
+    lifetime = _numbers(opening.lifetime.basic, "lifetime_")
+    return _admission("window_filter", event, charge, opening.spent, opening.budget, lifetime)
+
+
+def _admission(
+    rule: str,
+    event: Event,
+    charge: Charge,
+    after: Charge,
+    budget: Budget,
+    beside: Mapping[str, str] | None = None,
+) -> Node:
+    """The step that admits a charge, with the steps of the budget's members.
+
+    Args:
+        rule: Its rule.
+        event: What was charged.
+        charge: What the members counted for it.
+        after: What they had counted after it.
+        budget: The budget.
+        beside: Numbers of the rule beside those that all of them have.
+    """
+    before = after.minus(charge)
+    holding = sum(cost.within(member.cap) for member, cost in zip(budget.members, after.costs, strict=True))
     filters = []
-    for member, *costs in zip(budget.members, before.costs, charge.costs, spent.costs, strict=True):
+    for member, *costs in zip(budget.members, before.costs, charge.costs, after.costs, strict=True):
         currency = member.currency.value
         numbers = _converted(member, budget.promise)
         for part, cost in zip(("before", "charge", "after", "cap"), (*costs, member.cap), strict=True):
@@ -163,7 +295,8 @@ def _admission(opening: Entry, event: Event, charge: Charge) -> Node:
             else counted(event, charge.basic, member.currency, member.order, costs[1])
         )
         filters.append(node(FILTER_RULES[member.kind], currency, numbers, pricing))
-    return node("composed_filter", EPSILON, {**_numbers(budget.promise, "promise_"), "holding": str(holding)}, *filters)
+    promised = {**_numbers(budget.promise, "promise_"), "holding": str(holding)}
+    return node(rule, EPSILON, {**promised, **(beside or {})}, *filters)
 
 
 def _converted(member: Member, promise: PrivacyLoss) -> dict[str, str]:
@@ -186,8 +319,8 @@ def _numbers(loss: PrivacyLoss, prefix: str = "") -> dict[str, str]:
     return {f"{prefix}epsilon": decimal_text(loss.epsilon), f"{prefix}delta": decimal_text(loss.delta)}
 
 
-def _chain_entry(entry: Entry) -> ChainEntry:
-    return ChainEntry(entry.seq, entry.hash.hex(), entry.body)
+def _chain_entry(entry: Entry, places: Mapping[int, Inclusion]) -> ChainEntry:
+    return ChainEntry(entry.seq, entry.hash.hex(), entry.body, places.get(entry.seq))
 
 
 @cache

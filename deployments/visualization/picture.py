@@ -40,11 +40,14 @@ _FONT = FontProperties(family="DejaVu Sans")  # comes with matplotlib, so every 
 # After Okabe and Ito's palette, the green darker so that text in it reads well: told apart under every common form of
 # colour blindness.
 _SPENT, _CAP, _REMAINING = "#0072B2", "#D55E00", "#00805E"
+_LIFETIME = "#8E4B79"
 _INK, _MUTED, _RULE = "#1F2933", "#5F6C7B", "#E4E7EB"
 _LEFT, _RIGHT = 0.065, 0.805
 _BUCKETS = 1200
 """Columns of time in which points are thinned: about one for each pixel of the plot."""
 _LONGEST_NAME = 48
+_MOST_RENEWALS = 60
+"""So many of the latest renewals are marked: of daily windows two months, apart enough to be told from each other."""
 _TIME_FORMATS = ["%Y", "%b", "%d %b", "%H:%M", "%H:%M", "%H:%M:%S.%f"]
 _DATE_FORMATS = ["", "%Y", "%Y", "%d %b %Y", "%d %b %Y", "%d %b %Y"]
 """By the unit of the ticks, from years to seconds: what a tick says, and what stands once beside the axis."""
@@ -95,9 +98,10 @@ def draw(series: LossSeries, file_format: PictureFormat, member: str | None = No
     below = figure.add_subplot(grid[1], sharex=above)
     above.tick_params(labelbottom=False)
     times = _days(series)
-    epsilon, delta = _panels(series.members[name])
-    _draw_panel(above, times, epsilon)
-    _draw_panel(below, times, delta)
+    renewals = times[list(series.renewals)]
+    for axes, panel in zip((above, below), _panels(series.members[name]), strict=True):
+        _draw_panel(axes, times, panel, renewals)
+    _name_renewals(above, renewals)
     _draw_time_axis(below, times)
     buffer = io.BytesIO()
     # A date or a version number would make two pictures of one series differ.
@@ -115,36 +119,37 @@ class _Panel:
         unit: The quantity's.
         spent: One value for each point.
         cap: One value for each point.
-        last: Spent and cap after the last entry, exact; None without entries.
+        lifetime: The same over all windows; None where it is the same as `spent`.
+        last: Spent, cap and lifetime after the last entry, exact; None without entries.
     """
 
     name: str
     unit: str
     spent: Column
     cap: Column
-    last: tuple[Decimal, Decimal] | None
+    lifetime: Column | None
+    last: tuple[Decimal, Decimal, Decimal] | None
 
 
 def _panels(member: MemberSeries) -> tuple[_Panel, _Panel]:
-    def amounts(costs: tuple[Cost, ...]) -> Column:
-        return np.array([float(cost.amount) for cost in costs])
-
-    def deltas(costs: tuple[Cost, ...]) -> Column:
-        return np.array([float(cost.delta) for cost in costs])
-
-    last = (member.spent[-1], member.cap[-1]) if member.spent else None
     name, unit = _QUANTITIES[member.currency]
+    if member.order is not None:
+        name = f"{name} of order {member.order}"
     return (
-        _Panel(
-            name if member.order is None else f"{name} of order {member.order}",
-            unit,
-            amounts(member.spent),
-            amounts(member.cap),
-            last and (last[0].amount, last[1].amount),
-        ),
-        _Panel(
-            "Delta δ", "probability", deltas(member.spent), deltas(member.cap), last and (last[0].delta, last[1].delta)
-        ),
+        _panel(name, unit, member, lambda cost: cost.amount),
+        _panel("Delta δ", "probability", member, lambda cost: cost.delta),
+    )
+
+
+def _panel(name: str, unit: str, member: MemberSeries, part: Callable[[Cost], Decimal]) -> _Panel:
+    spent, cap, lifetime = ([part(cost) for cost in costs] for costs in (member.spent, member.cap, member.lifetime))
+    return _Panel(
+        name,
+        unit,
+        np.array([float(value) for value in spent]),
+        np.array([float(value) for value in cap]),
+        None if lifetime == spent else np.array([float(value) for value in lifetime]),
+        (spent[-1], cap[-1], lifetime[-1]) if spent else None,
     )
 
 
@@ -162,7 +167,7 @@ def _write_heading(figure: Figure, series: LossSeries, member: str) -> None:
     heading.set_fontsize(14 * min(1, room / heading.get_window_extent().width))
 
 
-def _draw_panel(axes: Axes, times: Column, panel: _Panel) -> None:
+def _draw_panel(axes: Axes, times: Column, panel: _Panel, renewals: Column) -> None:
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)
     axes.spines["bottom"].set_color(_MUTED)
@@ -170,21 +175,32 @@ def _draw_panel(axes: Axes, times: Column, panel: _Panel) -> None:
     axes.tick_params(axis="x", length=3)
     axes.grid(axis="y", color=_RULE, linewidth=0.8)
     axes.set_axisbelow(True)
-    highest = max(panel.spent.max(initial=0), panel.cap.max(initial=0))
+    drawn = [panel.spent, panel.cap, *([] if panel.lifetime is None else [panel.lifetime])]
+    highest = max(column.max(initial=0) for column in drawn)
     _draw_value_axis(axes, panel, highest)
     if panel.last is None:
         axes.text(0.5, 0.5, "no entries yet", transform=axes.transAxes, color=_MUTED, ha="center", va="center")
         return
-    kept = _thinned(times, panel.spent, panel.cap)
-    end = _time_limits(times)[1]
-    x = np.append(times[kept], end)
-    spent = np.append(panel.spent[kept], panel.spent[-1])
-    cap = np.append(panel.cap[kept], panel.cap[-1])
+    kept = _thinned(times, *drawn)
+    x = np.append(times[kept], _time_limits(times)[1])
+    spent, cap, *lifetimes = (np.append(column[kept], column[-1]) for column in drawn)
     axes.fill_between(x, spent, np.maximum(spent, cap), step="post", color=_REMAINING, alpha=0.13, linewidth=0)
     axes.fill_between(x, 0, spent, step="post", color=_SPENT, alpha=0.10, linewidth=0)
     axes.step(x, cap, where="post", color=_CAP, linewidth=1.6, linestyle=(0, (5, 2)))
+    for lifetime in lifetimes:
+        axes.step(x, lifetime, where="post", color=_LIFETIME, linewidth=1.4, linestyle=(0, (1, 1.2)))
     axes.step(x, spent, where="post", color=_SPENT, linewidth=1.9, solid_joinstyle="miter")
-    _write_end_labels(axes, *panel.last)
+    for moment in renewals[-_MOST_RENEWALS:]:
+        axes.axvline(moment, color=_MUTED, linewidth=0.8, linestyle=(0, (2, 2)), zorder=1)
+    _write_end_labels(axes, *panel.last, windows=panel.lifetime is not None)
+
+
+def _name_renewals(axes: Axes, renewals: Column) -> None:
+    """Says what the upright lines are, at the first of them."""
+    if renewals.size:
+        first = renewals[-_MOST_RENEWALS:][0]
+        where = axes.get_xaxis_transform()
+        axes.text(first, 0.985, " renewed", transform=where, color=_MUTED, size=8, va="top", ha="left", clip_on=True)
 
 
 def _draw_value_axis(axes: Axes, panel: _Panel, highest: float) -> None:
@@ -225,7 +241,7 @@ def _time_limits(times: Column) -> tuple[float, float]:
     return first - margin / 4, last + margin
 
 
-def _write_end_labels(axes: Axes, spent: Decimal, cap: Decimal) -> None:
+def _write_end_labels(axes: Axes, spent: Decimal, cap: Decimal, lifetime: Decimal, *, windows: bool) -> None:
     """Names each line and area at its right end, which spares the reader a legend."""
     remaining = EXACT.subtract(cap, spent)
     if spent == cap == 0:
@@ -240,6 +256,8 @@ def _write_end_labels(axes: Axes, spent: Decimal, cap: Decimal) -> None:
         (float(spent + cap) / 2, *between),
         (float(spent), f"spent {_figure(spent, ROUND_CEILING)}", _SPENT),
     ]
+    if windows:
+        labels.append((float(lifetime), f"lifetime {_figure(lifetime, ROUND_CEILING)}", _LIFETIME))
     # From above to below, each at its line.
     labels.sort(key=lambda label: -label[0])
     top = axes.get_ylim()[1]

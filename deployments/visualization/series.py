@@ -8,7 +8,7 @@ from typing import Any
 
 from accounting.charges import Cost, Currency
 from accounting.filters import CURRENCIES, FilterKind
-from accounting.ledger.entry import Entry, loss_to_wire, timestamp_text
+from accounting.ledger.entry import Entry, EntryKind, loss_to_wire, timestamp_text
 from accounting.values import PrivacyLoss, decimal_text
 
 
@@ -18,15 +18,17 @@ class MemberSeries:
 
     Attributes:
         kind: Which filter.
-        spent: Sum of all charges, holds included. Falls where a hold was voided. May exceed the cap while another
-            filter still holds.
+        spent: Sum of all charges of the window, holds included. Falls where a charge was taken back, and to the open
+            holds where a new window begins. May exceed the cap while another filter still holds.
         cap: The cap then in force.
+        lifetime: The same sum over all windows.
         order: Of the Renyi divergence; None for the others.
     """
 
     kind: FilterKind
     spent: tuple[Cost, ...]
     cap: tuple[Cost, ...]
+    lifetime: tuple[Cost, ...]
     order: int | None = None
 
     @property
@@ -44,12 +46,14 @@ class LossSeries:
         times: When each entry was written, in the ledger's order, with time zone.
         promise: The (epsilon, delta) that the budget promises after the last entry; None without entries.
         members: A series as long as `times` for each member filter, by name, basic first.
+        renewals: Indices of the entries that began a new window.
     """
 
     tenant_id: str
     times: tuple[datetime, ...]
     promise: PrivacyLoss | None
     members: Mapping[str, MemberSeries]
+    renewals: tuple[int, ...] = ()
 
 
 def loss_series(entries: Sequence[Entry], tenant_id: str) -> LossSeries:
@@ -71,7 +75,7 @@ def loss_series(entries: Sequence[Entry], tenant_id: str) -> LossSeries:
         seq = entry.seq
     times = tuple(entry.at for entry in entries)
     if not entries:
-        return LossSeries(tenant_id, times, None, {FilterKind.BASIC.value: MemberSeries(FilterKind.BASIC, (), ())})
+        return LossSeries(tenant_id, times, None, {FilterKind.BASIC.value: MemberSeries(FilterKind.BASIC, (), (), ())})
     budget = entries[-1].budget
     return LossSeries(
         tenant_id,
@@ -83,22 +87,26 @@ def loss_series(entries: Sequence[Entry], tenant_id: str) -> LossSeries:
                 kind=member.kind,
                 spent=tuple(entry.spent.costs[place] for entry in entries),
                 cap=tuple(entry.budget.members[place].cap for entry in entries),
+                lifetime=tuple(entry.lifetime.costs[place] for entry in entries),
                 order=member.order,
             )
             for place, member in enumerate(budget.members)
         },
+        tuple(index for index, entry in enumerate(entries) if entry.kind is EntryKind.RENEWED),
     )
 
 
 def series_to_wire(series: LossSeries) -> dict[str, Any]:
     """The series as JSON-ready data: floats for charts, and under `exact` the decimals as strings.
 
-    Every list is as long as `times`, which are in UTC. Amounts stand under their member filter and its currency.
+    Every list of amounts is as long as `times`, which are in UTC; amounts stand under their member filter and its
+    currency. `renewals` are the times at which a new window began.
     """
     return {
         "tenant_id": series.tenant_id,
         "promise": None if series.promise is None else loss_to_wire(series.promise),
         "times": [timestamp_text(moment) for moment in series.times],
+        "renewals": [timestamp_text(series.times[index]) for index in series.renewals],
         "members": {name: _member_to_wire(member) for name, member in series.members.items()},
     }
 
@@ -109,6 +117,8 @@ def _member_to_wire(member: MemberSeries) -> dict[str, Any]:
         "delta_spent": [cost.delta for cost in member.spent],
         f"{member.currency}_cap": [cost.amount for cost in member.cap],
         "delta_cap": [cost.delta for cost in member.cap],
+        f"{member.currency}_lifetime": [cost.amount for cost in member.lifetime],
+        "delta_lifetime": [cost.delta for cost in member.lifetime],
     }
     floats: dict[str, Any] = {name: [float(value) for value in values] for name, values in columns.items()}
     return floats | {"exact": {name: [decimal_text(value) for value in values] for name, values in columns.items()}}

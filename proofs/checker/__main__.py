@@ -1,4 +1,4 @@
-"""``python -m proofs.checker FILE [--keys JWKS.json]``: checks a proof offline.
+"""``python -m proofs.checker FILE [--keys JWKS.json] [--operator-keys JWKS.json]``: checks a proof offline.
 
 Exit status: 0 valid, 1 not valid, 2 a file cannot be read.
 """
@@ -18,14 +18,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m proofs.checker", description="Checks a proof document offline.")
     parser.add_argument("file", type=Path, help="the proof, a JSON document")
     parser.add_argument("--keys", type=Path, help="trusted public keys: a JWK set, such as /.well-known/jwks.json")
+    parser.add_argument("--operator-keys", type=Path, help="the operators' public keys, likewise a JWK set")
     options = parser.parse_args(arguments)
     try:
         text = _read(options.file)
-        keys = None if options.keys is None else _key_set(_read(options.keys))
+        keys, operators = (
+            None if path is None else _key_set(_read(path)) for path in (options.keys, options.operator_keys)
+        )
     except (OSError, MalformedError) as error:
         print(f"cannot be read: {error}", file=sys.stderr)
         return 2
-    report = verify_document(text, keys)
+    report = verify_document(text, keys, operators)
     for reason in report.reasons:
         print(f"wrong: {reason}")
     for fact in report.facts:

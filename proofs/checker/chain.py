@@ -1,134 +1,15 @@
-"""The ledger's side of a proof: what an entry's body says, that its hash is right, how entries follow each other."""
+"""How the entries of a history follow each other: every step is checked against the entry before it."""
 
-import hashlib
-from collections.abc import Iterator, Sequence
-from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
-from datetime import datetime
-from fractions import Fraction
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 
-import rfc8785
+from proofs.checker.accounts import Accounts
+from proofs.checker.body import ENDINGS, OPENINGS, Body
+from proofs.checker.values import NOTHING, Costs, difference_of, sum_of
 
-from proofs.certificate import ChainEntry, MalformedError, checked_decimal, parse_json, quoted
-from proofs.checker.events import Event, read_event
-from proofs.checker.values import MEMBERS, NOTHING, Budget, Cost, Costs, Member, difference_of, sum_of
-
-OPENINGS = ("consumed", "held")
-_KINDS = (*OPENINGS, "committed", "voided", "budget_set")
-VERSIONS = (1, 2)
-"""The versions of entries that are read. Version 1 has the basic filter alone, whose cap is the promise."""
-_NAMES = frozenset(
-    "v tenant_id seq kind at budget spent charge event operations period_start allocation_id job_id source_engine "
-    "idempotency_key request_hash details actor prev_hash".split()
-)
 _GENESIS = "0" * 64
-
-
-@dataclass(frozen=True, slots=True)
-class Body:
-    """What the checker reads in an entry's body.
-
-    Attributes:
-        tenant_id: Whose history.
-        seq: Position.
-        kind: One of `_KINDS`.
-        at: When, by the ledger's clock.
-        job_id: The job, None for entries of no job.
-        allocation_id: The allocation, None for entries of none.
-        budget: The promise and the members after the entry.
-        spent: The sum of charges after the entry, by member.
-        charge: What an opening added or a void took out, by member; nothing otherwise.
-        event: What an opening charged, None otherwise.
-        operations: The number of allocations after the entry.
-        ttl_seconds: For a hold, how long it may be voided; 0 where the body names no time.
-        prev_hash: Hash of the entry before, hexadecimal.
-        hash: Hash of this entry, hexadecimal, as computed here.
-    """
-
-    tenant_id: str
-    seq: int
-    kind: str
-    at: datetime
-    job_id: str | None
-    allocation_id: str | None
-    budget: Budget
-    spent: Costs
-    charge: Costs
-    event: Event | None
-    operations: int
-    ttl_seconds: int
-    prev_hash: str
-    hash: str
-
-    def moved(self) -> tuple[Costs, int]:
-        """What the entry added to the spent sums, and to the number of allocations."""
-        if self.kind in OPENINGS:
-            return self.charge, 1
-        nothing = dict.fromkeys(self.budget.members, NOTHING)
-        if self.kind == "voided":
-            return difference_of(nothing, self.charge), -1
-        return nothing, 0
-
-
-def read_body(entry: ChainEntry) -> Body:
-    """The body of an entry, once its hash and its canonical form (RFC 8785) are checked.
-
-    Raises:
-        MalformedError: If the hash is wrong, the text is not canonical, or the body is not that of an entry.
-    """
-    computed = hashlib.sha256(entry.body.encode()).hexdigest()
-    if computed != entry.hash:
-        raise MalformedError("the hash is not that of the body")
-    data = parse_json(entry.body)
-    if not isinstance(data, dict) or data.keys() != _NAMES:
-        raise MalformedError("the body does not have the members of a ledger entry")
-    try:
-        canonical = rfc8785.dumps(data)
-    except (ValueError, RecursionError):
-        raise MalformedError("the body has no canonical form") from None
-    if canonical != entry.body.encode():
-        raise MalformedError("the body is not in canonical form")
-    if data["v"] not in VERSIONS or type(data["v"]) is not int:
-        raise MalformedError(f"the body is of version {quoted(data['v'])}, this checker knows versions 1 and 2")
-    kind = data["kind"]
-    if kind not in _KINDS:
-        raise MalformedError(f"the body's kind {quoted(kind)} is not known")
-    if data["seq"] != entry.seq or type(data["seq"]) is not int:
-        raise MalformedError(f"the body stands at position {quoted(data['seq'])}, the document says {entry.seq}")
-    if not isinstance(data["tenant_id"], str):
-        raise MalformedError("the body's tenant_id is not text")
-    for name in ("job_id", "allocation_id"):
-        if not isinstance(data[name], str | None):
-            raise MalformedError(f"the body's {name} is not text")
-    if type(data["operations"]) is not int:
-        raise MalformedError("the body's operations is not a whole number")
-    if not isinstance(data["prev_hash"], str):
-        raise MalformedError("the body's prev_hash is not text")
-    budget = _budget(data["budget"], data["v"])
-    nothing = dict.fromkeys(budget.members, NOTHING)
-    charge = nothing if data["charge"] is None else _costs(data["charge"], "charge", budget)
-    moves = kind in OPENINGS or kind == "voided"
-    if (moves and data["charge"] is None) or (not moves and charge != nothing):
-        raise MalformedError(f"the body's charge is not that of a {kind} entry")
-    if (data["event"] is not None) != (kind in OPENINGS):
-        raise MalformedError("the body has an event though it opens no allocation, or the other way round")
-    return Body(
-        tenant_id=data["tenant_id"],
-        seq=entry.seq,
-        kind=kind,
-        at=_moment(data["at"]),
-        job_id=data["job_id"],
-        allocation_id=data["allocation_id"],
-        budget=budget,
-        spent=_costs(data["spent"], "spent", budget),
-        charge=charge,
-        event=read_event(data["event"]) if kind in OPENINGS else None,
-        operations=data["operations"],
-        ttl_seconds=_ttl(data["details"]),
-        prev_hash=data["prev_hash"],
-        hash=computed,
-    )
+_COUNTS: Mapping[str, int] = {"consumed": 1, "held": 1, "voided": -1, "adjusted": -1}
+"""What an entry adds to the number of allocations, by its kind; others add nothing."""
 
 
 def check_links(bodies: Sequence[Body]) -> Iterator[str]:
@@ -136,28 +17,25 @@ def check_links(bodies: Sequence[Body]) -> Iterator[str]:
 
     Entries that are not neighbours cannot be linked without those between them, and are not faulted for it.
     """
-    for body in bodies:
-        if body.seq == 1 and body.prev_hash != _GENESIS:
-            yield "position 1: the first entry must have 32 zero bytes as its previous hash"
-        if body.seq == 1 and body.spent != body.moved()[0]:
-            yield "position 1: the history does not start from a balance of 0"
-    for earlier, later in pairwise(bodies):
+    histories: dict[str | None, list[Body]] = {}
+    accounts = Accounts(whole_history=False)
+    for earlier, later in pairwise([None, *bodies]):
+        assert later is not None
         here = f"position {later.seq}"
-        if later.seq == earlier.seq:
-            yield f"{here}: stands in the document twice"
-        if later.seq != earlier.seq + 1:
-            continue
-        moved, count = later.moved()
-        if later.prev_hash != earlier.hash:
-            yield f"{here}: its previous hash is not the hash of position {earlier.seq}"
-        if later.budget.kept() != earlier.budget.kept():
-            yield f"{here}: the member filters are not those of position {earlier.seq}"
-        elif later.spent != sum_of(earlier.spent, moved):
-            yield f"{here}: the balance does not follow from that of position {earlier.seq}"
-        if later.operations != earlier.operations + count:
-            yield f"{here}: the number of allocations does not follow from that of position {earlier.seq}"
-        if later.budget != earlier.budget and later.kind != "budget_set":
-            yield f"{here}: the budget differs from that of position {earlier.seq}, though no budget was set"
+        reasons: list[str] = []
+        if later.seq == 1:
+            reasons += _check_first(later)
+        if earlier is not None and later.seq == earlier.seq:
+            reasons.append("stands in the document twice")
+        if earlier is None or later.seq != earlier.seq + 1:
+            accounts = Accounts(whole_history=later.seq == 1)
+        else:
+            reasons += _check_step(earlier, later, histories.get(later.allocation_id, []))
+        if later.account is not None:
+            reasons += accounts.check(later.account, later.sign)
+        yield from (f"{here}: {reason}" for reason in reasons)
+        if later.allocation_id is not None:
+            histories.setdefault(later.allocation_id, []).append(later)
 
 
 def linked(bodies: Sequence[Body]) -> int:
@@ -165,53 +43,126 @@ def linked(bodies: Sequence[Body]) -> int:
     return sum(body.seq == 1 for body in bodies) + sum(b.seq == a.seq + 1 for a, b in pairwise(bodies))
 
 
-def _moment(data: object) -> datetime:
-    try:
-        return datetime.strptime(str(data), "%Y-%m-%dT%H:%M:%S.%fZ")
-    except ValueError:
-        raise MalformedError("the body's at is not a moment in UTC") from None
+def _check_first(body: Body) -> Iterator[str]:
+    if body.prev_hash != _GENESIS:
+        yield "the first entry must have 32 zero bytes as its previous hash"
+    if body.version < 3:
+        if body.spent != (body.charge or body.budget.nothing()):
+            yield "the history does not start from a balance of 0"
+        return
+    nothing = body.budget.nothing()
+    if (body.spent, body.held, body.lifetime, body.operations) != (nothing, nothing, nothing, 0):
+        yield "the history does not start from a balance of 0"
+    if body.kind != "budget_set" or body.period_start != body.at or body.legal_hold:
+        yield "the history does not start with a budget"
 
 
-def _ttl(details: object) -> int:
-    if not isinstance(details, dict):
-        raise MalformedError("the body's details are not an object")
-    ttl = details.get("ttl_seconds", 0)
-    if type(ttl) is not int or ttl < 0:
-        raise MalformedError("the body's ttl_seconds is not a whole number from 0")
-    return ttl
+def _check_step(earlier: Body, later: Body, history: Sequence[Body]) -> Iterator[str]:
+    """Whether an entry follows from the one before it.
+
+    Args:
+        earlier: The entry before.
+        later: The entry.
+        history: What the document has of the same allocation before it, oldest first.
+    """
+    before = f"position {earlier.seq}"
+    if later.prev_hash != earlier.hash:
+        yield f"its previous hash is not the hash of {before}"
+    if later.version < earlier.version:
+        yield f"it is of an earlier version than {before}"
+        return
+    if later.budget.kept() != earlier.budget.kept():
+        yield f"the member filters are not those of {before}"
+        return
+    yield from _check_policy(earlier, later)
+    yield from _check_sums(earlier, later, history)
+    if later.operations != earlier.operations + _COUNTS.get(later.kind, 0):
+        yield f"the number of allocations does not follow from that of {before}"
 
 
-def _budget(data: object, version: int) -> Budget:
-    named = {"promise"} if version > 1 else set()
-    wanted = set(MEMBERS) if version > 1 else {"basic"}
-    if not isinstance(data, dict) or not {"basic"} | named <= data.keys() <= wanted | named:
-        raise MalformedError("the body's budget is not made of member filters that this checker knows")
-    members = {name: _member(data[name], name) for name in MEMBERS if name in data}
-    promise = _cost(data["promise"], "budget.promise", "basic") if version > 1 else members["basic"].cap
-    return Budget(promise, members)
+def _check_policy(earlier: Body, later: Body) -> Iterator[str]:
+    """What changes only where it is set: the budget, the window, the legal hold."""
+    before = f"position {earlier.seq}"
+    if later.kind == "budget_set":
+        if not later.budget.covers(earlier.budget):
+            yield f"the budget is lower than that of {before}"
+        begins = later.at if earlier.renewal_days is None and later.renewal_days is not None else earlier.period_start
+        if later.period_start != begins:
+            yield f"the window does not follow from that of {before}"
+    else:
+        if later.budget != earlier.budget:
+            yield f"the budget differs from that of {before}, though no budget was set"
+        if later.renewal_days != earlier.renewal_days:
+            yield f"the length of the window differs from that of {before}, though no budget was set"
+        elif later.kind == "renewed":
+            yield from _check_boundary(earlier, later)
+        elif later.period_start != earlier.period_start:
+            yield f"the window differs from that of {before}, though none began"
+    if later.kind != "renewed" and earlier.period_end is not None and later.at >= earlier.period_end:
+        yield f"it is of a time when the window of {before} had ended, though no other one began"
+    in_force = {"retention_locked": True, "retention_released": False}.get(later.kind, earlier.legal_hold)
+    if later.legal_hold != in_force or (later.kind.startswith("retention") and in_force == earlier.legal_hold):
+        yield f"the legal hold does not follow from that of {before}"
 
 
-def _member(data: object, name: str) -> Member:
-    where = f"budget.{name}"
-    extra = {"renyi": {"conversion_delta", "order"}, "zcdp": {"conversion_delta"}, "gdp": {"conversion_delta"}}
-    cap = _cost(data, where, name, extra.get(name, set()))
-    assert isinstance(data, dict)
-    order = data.get("order")
-    if order is not None and (type(order) is not int or order < 2):
-        raise MalformedError(f"the body's {where}.order is not a whole number from 2")
-    delta = checked_decimal(data.get("conversion_delta", "0"), f"the body's {where}.conversion_delta")
-    return Member(cap, Fraction(delta), order)
+def _check_boundary(earlier: Body, later: Body) -> Iterator[str]:
+    """Whether a new window begins a whole number of windows after the one before, and holds the present moment."""
+    assert earlier.period_end is not None
+    assert later.period_end is not None
+    passed, length = later.period_start - earlier.period_start, earlier.period_end - earlier.period_start
+    if passed < length or passed % length or not later.period_start <= later.at < later.period_end:
+        yield f"the new window does not begin where one of position {earlier.seq} ended"
 
 
-def _costs(data: object, name: str, budget: Budget) -> Costs:
-    if not isinstance(data, dict) or data.keys() != budget.members.keys():
-        raise MalformedError(f"the body's {name} does not stand under the budget's member filters")
-    return {member: _cost(data[member], f"{name}.{member}", member) for member in budget.members}
+def _check_sums(earlier: Body, later: Body, history: Sequence[Body]) -> Iterator[str]:
+    """Whether what was spent, is held, and was spent in all windows follows."""
+    before = f"position {earlier.seq}"
+    if later.spent not in _possible_sums(earlier, later, history):
+        yield f"the balance does not follow from that of {before}"
+    if later.version < 3:
+        return
+    if later.lifetime != _moved(earlier.lifetime, later):
+        yield f"the sum over all windows does not follow from that of {before}"
+    if not _held_follows(earlier, later, history):
+        yield f"what is held does not follow from that of {before}"
 
 
-def _cost(data: object, where: str, member: str, extra: AbstractSet[str] = frozenset()) -> Cost:
-    names = (MEMBERS[member], "delta")
-    if not isinstance(data, dict) or data.keys() != {*names, *extra}:
-        raise MalformedError(f"the body's {where} is not {' and '.join(sorted({*names, *extra}))}")
-    amount, delta = (checked_decimal(data[part], f"the body's {where}.{part}") for part in names)
-    return Cost(Fraction(amount), Fraction(delta))
+def _possible_sums(earlier: Body, later: Body, history: Sequence[Body]) -> list[Costs]:
+    """What may be spent after an entry: one thing, but for an adjustment of which too little is known."""
+    if later.kind == "renewed":
+        return [earlier.held]
+    if later.kind == "budget_set":
+        return [earlier.lifetime if later.renewal_days is None else earlier.spent]
+    moved = _moved(earlier.spent, later)
+    if later.kind != "adjusted" or earlier.lifetime == earlier.spent:
+        return [moved]
+    # What only earlier windows counted stays theirs: what this one counts falls in it.
+    last = history[-1] if history else None
+    if last is None or last.kind == "held":
+        return [moved, earlier.spent]
+    return [moved if last.at >= earlier.period_start else earlier.spent]
+
+
+def _held_follows(earlier: Body, later: Body, history: Sequence[Body]) -> bool:
+    if later.kind == "held":
+        return later.held == _moved(earlier.held, later)
+    if later.kind not in ENDINGS:
+        return later.held == earlier.held
+    opening = next((body for body in history if body.kind in OPENINGS), None)
+    if opening is not None and opening.charge is not None and opening.charge.keys() == earlier.held.keys():
+        return later.held == difference_of(earlier.held, opening.charge)
+    # Without the hold in the document: it was at least what is given back now.
+    fallen = difference_of(earlier.held, later.held)
+    least = later.charge or later.budget.nothing()
+    exact = later.kind == "voided"
+    return all(
+        cost == least[name] if exact else least[name].within(cost) and NOTHING.within(cost)
+        for name, cost in fallen.items()
+    )
+
+
+def _moved(before: Costs, later: Body) -> Costs:
+    """The sum after an entry's charge."""
+    if later.charge is None:
+        return before
+    return sum_of(before, later.charge) if later.sign > 0 else difference_of(before, later.charge)

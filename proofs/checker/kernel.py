@@ -1,4 +1,4 @@
-"""The rules of inference. Each function says what is wrong with one step; saying nothing, it vouches for the step.
+"""The rules that price an event. Each function says what is wrong with one step; saying nothing, it vouches for it.
 
 All arithmetic is exact (`fractions.Fraction`) except where `proofs.checker.balls` decides with certainty. Every
 rule may conclude more than it must: a larger cost is a weaker claim.
@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from decimal import Context, Decimal
 from fractions import Fraction
 
-from proofs.certificate import EPSILON, FILTER_RULES, MU_SQUARED, PRICING_RULES, RENYI, RHO, RULES, Node
+from proofs.certificate import EPSILON, MU_SQUARED, PRICING_RULES, RENYI, RHO, RULES, Node
 from proofs.checker import balls
 from proofs.checker.events import Event
-from proofs.checker.values import NOTHING, Budget, Cost, Costs, Member
+from proofs.checker.values import Cost, total
 
 _CONVERSIONS = frozenset(
     {"pure_to_renyi", "pure_to_rho", "pure_to_mu", "rho_to_renyi", "renyi_to_epsilon", "mu_to_epsilon", "accountant"}
@@ -185,7 +185,7 @@ def _self_composed(step: Step) -> Reasons:
 
 
 def _composed(step: Step) -> Reasons:
-    if not _sum(step.premises).within(step.cost):
+    if not total(step.premises).within(step.cost):
         yield "the cost is less than the sum over all operations"
 
 
@@ -279,81 +279,6 @@ _CHECKS: Mapping[str, Callable[[Step], Reasons]] = {
 assert _CHECKS.keys() == PRICING_RULES
 
 
-def check_admission(node: Node, charge: Costs, spent: Costs, budget: Budget, event: Event) -> Reasons:
-    """Whether the step is an admission by the composed filter, and its premises those of the budget's members.
-
-    Args:
-        node: A step of rule ``composed_filter``.
-        charge: What the ledger charged, by member.
-        spent: What had been spent after the charge, by the ledger.
-        budget: The promise and caps in force, by the ledger.
-        event: What was charged.
-    """
-    promise = Cost(Fraction(node.numbers["promise_epsilon"]), Fraction(node.numbers["promise_delta"]))
-    if promise != budget.promise:
-        yield "the admission step's promise is not the ledger's"
-    if [step.rule for step in node.premises] != [FILTER_RULES[name] for name in budget.members]:
-        yield "the admission does not rest on the budget's member filters, each once and in order"
-        return
-    if sum(member.cap.delta + member.conversion_delta for member in budget.members.values()) > promise.delta:
-        yield "the members' shares of delta sum to more than the promised delta"
-    if budget.members["basic"].cap.amount != promise.amount:
-        yield "the basic filter's cap is not the promised epsilon"
-    holding = sum(spent[name].within(member.cap) for name, member in budget.members.items())
-    if holding == 0:
-        yield "the balance exceeds the cap of every member filter"
-    if Fraction(node.numbers["holding"]) != holding:
-        yield f"the admission step says that {node.numbers['holding']} filters hold, not {holding}"
-    for step, (name, member) in zip(node.premises, budget.members.items(), strict=True):
-        reasons = [*_filter(step, charge[name], spent[name], member), *_cap_keeps(step, member, promise.amount)]
-        yield from (f"{name} filter: {reason}" for reason in (*reasons, *check_pricing(step.premises[0], event)))
-
-
-def _filter(node: Node, charge: Cost, spent: Cost, member: Member) -> Reasons:
-    """Whether the step adds the charge to the balance of one member: before + charge = after."""
-
-    def part(name: str) -> Cost:
-        return Cost(Fraction(node.numbers[f"{name}_{node.currency}"]), Fraction(node.numbers[f"{name}_delta"]))
-
-    for name, by_ledger in (("charge", charge), ("after", spent), ("cap", member.cap)):
-        if part(name) != by_ledger:
-            yield f"the balance step's {name} is not the ledger's"
-    if part("before").plus(part("charge")) != part("after"):
-        yield "the balance does not add up: before + charge is not after"
-    if part("charge") != cost_in(node.premises[0]):
-        yield "the balance step charges another cost than its premise derives"
-    if node.currency == RENYI and node.premises[0].numbers["order"] != node.numbers["order"]:
-        yield "the charge is derived at another Renyi order than the filter's"
-
-
-def _cap_keeps(node: Node, member: Member, promise: Fraction) -> Reasons:
-    """Whether the member's cap, converted with the member's delta, keeps the promised epsilon."""
-    if node.rule == FILTER_RULES["basic"]:
-        return
-    cap, delta, order = member.cap.amount, member.conversion_delta, Fraction(node.numbers.get("order", "0"))
-    if Fraction(node.numbers["conversion_delta"]) != delta or Fraction(node.numbers["promise_epsilon"]) != promise:
-        yield "the balance step converts with another delta, or to another epsilon, than the ledger's"
-    if node.currency == RENYI and order != member.order:
-        yield "the balance step's order is not the one that the ledger's filter is committed to"
-    match node.rule:
-        case "renyi_filter":
-            kept = balls.renyi_is_converted(cap, order, delta, promise)
-        case "zcdp_filter":
-            kept = balls.renyi_is_converted(order * cap, order, delta, promise)
-        case _:
-            kept = balls.mu_is_converted(cap, delta, promise)
-    if not kept:
-        yield "the cap does not keep the promised epsilon at the delta of the conversion"
-
-
-def check_composition(node: Node, standing: Sequence[Node]) -> Reasons:
-    """Whether the step sums exactly the given pricing steps (Dwork and Roth 2014, Theorem 3.16)."""
-    if list(node.premises) != list(standing):
-        yield "the total does not rest on exactly the certificates that stand"
-    elif cost_in(node) != _sum([cost_in(premise) for premise in standing]):
-        yield "the total is not the sum over the certificates that stand"
-
-
 def check_work(roots: Sequence[Node]) -> Reasons:
     """Whether all series that the derivations need can be summed in seconds. Equal ones are summed once."""
     series = {
@@ -365,13 +290,6 @@ def check_work(roots: Sequence[Node]) -> Reasons:
     terms = [balls.series_terms(Fraction(step.numbers["order"]), step.rule == _SERIES[1]) for step in series.values()]
     if sum(terms) > MAX_WORK:
         yield f"the derivations need series of more than {MAX_WORK} terms, which takes too long to check"
-
-
-def _sum(costs: Sequence[Cost]) -> Cost:
-    total = NOTHING
-    for cost in costs:
-        total = total.plus(cost)
-    return total
 
 
 def _text(value: Fraction) -> str:

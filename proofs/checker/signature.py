@@ -1,4 +1,4 @@
-"""Ed25519 signatures as compact JWS with detached content (RFC 7515, 8037), checked strictly."""
+"""Ed25519 signatures as compact JWS (RFC 7515, 8037), checked strictly."""
 
 import base64
 import binascii
@@ -57,6 +57,19 @@ def check_signature(jws: str, payload: bytes, keys: Sequence[Mapping[str, Any]])
     except InvalidSignature:
         raise MalformedError("the signature does not fit the document: one of them was changed") from None
     return thumbprint(signer)
+
+
+def open_signed(jws: str, keys: Sequence[Mapping[str, Any]]) -> tuple[bytes, str]:
+    """What a compact JWS holds, and the kid of the key among `keys` that signed it.
+
+    Raises:
+        MalformedError: If the signature is not one by one of the keys. The message says why.
+    """
+    parts = jws.split(".")
+    if len(parts) != 3:
+        raise MalformedError("the signed text is not a compact JWS")
+    payload = _bytes(parts[1])
+    return payload, check_signature(f"{parts[0]}..{parts[2]}", payload, keys)
 
 
 def _bytes(text: str) -> bytes:

@@ -1,6 +1,6 @@
 """What the checker counts with: exact fractions, and what it reads of a ledger's budget."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import NamedTuple
@@ -69,6 +69,25 @@ class Budget:
     def kept(self) -> list[tuple[str, int | None]]:
         """What never changes as a budget is raised."""
         return [(name, member.order) for name, member in self.members.items()]
+
+    def nothing(self) -> Costs:
+        """The sums over an empty history."""
+        return dict.fromkeys(self.members, NOTHING)
+
+    def covers(self, other: "Budget") -> bool:
+        """Whether no promise, cap or share is lower than the other's, which has the same members."""
+        return other.promise.within(self.promise) and all(
+            theirs.cap.within(ours.cap) and theirs.conversion_delta <= ours.conversion_delta
+            for ours, theirs in zip(self.members.values(), other.members.values(), strict=True)
+        )
+
+
+def total(costs: Iterable[Cost]) -> Cost:
+    """The sum of all."""
+    found = NOTHING
+    for cost in costs:
+        found = found.plus(cost)
+    return found
 
 
 def sum_of(earlier: Costs, later: Costs) -> Costs:

@@ -9,21 +9,34 @@ from typing import Any
 import rfc8785
 
 from proofs.certificate import (
+    DIVIDED,
     MAX_BYTES,
     STANDS,
-    VOIDED,
     Certificate,
     ChainEntry,
     MalformedError,
+    Node,
     ProofBundle,
+    Window,
+    dataset_guarantee,
     parse_bundle,
     parse_json,
     quoted,
+    tenant_guarantee,
 )
-from proofs.checker.chain import OPENINGS, Body, check_links, linked, read_body
-from proofs.checker.kernel import check_admission, check_composition, check_work
+from proofs.checker.admission import Division, check_admission, check_composition
+from proofs.checker.body import OPENINGS, Body, moment_text, read_body
+from proofs.checker.chain import check_links
+from proofs.checker.facts import Findings, facts_of
+from proofs.checker.kernel import check_work
+from proofs.checker.lives import check_life, division_of
+from proofs.checker.log import check_places, read_head
 from proofs.checker.signature import check_signature, thumbprint
+from proofs.checker.statements import check_statement
 from proofs.checker.values import Cost
+
+Keys = Sequence[Mapping[str, Any]]
+Bodies = Mapping[ChainEntry, Body]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,22 +62,24 @@ class Report:
     delta: str | None = None
 
 
-def verify_document(text: str | bytes, trusted_keys: Sequence[Mapping[str, Any]] | None = None) -> Report:
-    """Checks a proof document: its signature, every derivation, every hash and link, every sum.
+def verify_document(text: str | bytes, trusted_keys: Keys | None = None, operator_keys: Keys | None = None) -> Report:
+    """Checks a proof document: signatures, derivations, hashes, links, places in the log, and sums: every one.
 
     Never raises on a document, whatever it holds.
 
     Args:
         text: The document, as JSON.
         trusted_keys: Public keys (JWKs) that the caller trusts, such as those under /.well-known/jwks.json. If given,
-            the document must be signed by one of them; if not, the key that came with the document is used, which
-            shows that the document is whole but not whose it is.
+            the document must be signed by one of them, and so must the head of the log in it; if not, the keys that
+            came with the document are used, which shows that the document is whole but not whose it is.
+        operator_keys: Public keys of the operators. If given, statements that took charges back must be signed by one
+            of them; if not, they are not checked, and the report says so.
 
     Returns:
         The report.
     """
     try:
-        return _verify(text, trusted_keys)
+        return _verify(text, trusted_keys, operator_keys)
     except MalformedError as error:
         return Report(valid=False, reasons=[str(error)])
     except Exception as error:
@@ -72,41 +87,53 @@ def verify_document(text: str | bytes, trusted_keys: Sequence[Mapping[str, Any]]
         return Report(valid=False, reasons=[f"the check could not be completed: {type(error).__name__}"])
 
 
-def _verify(text: str | bytes, trusted_keys: Sequence[Mapping[str, Any]] | None) -> Report:
+def _verify(text: str | bytes, trusted_keys: Keys | None, operator_keys: Keys | None) -> Report:
     bundle = parse_bundle(parse_json(_decoded(text)))
-    reasons = list(check_work([certificate.derivation for certificate in bundle.certificates]))
+    reasons = list(check_work([node for item in bundle.certificates for node in item.derivations()]))
     if reasons:
         return Report(valid=False, reasons=reasons)
-    facts: list[str] = []
+    signer, publisher, head = "", "", None
     try:
-        facts.append(_check_signer(bundle, trusted_keys))
+        # The parser admits no member that it does not keep, so this is everything in the document but the signature.
+        kid = check_signature(bundle.signature, rfc8785.dumps(bundle.unsigned()), bundle.keys)
+        signer = _whose(kid, trusted_keys, "proofs")
     except MalformedError as error:
         reasons.append(f"signature: {error}")
+    try:
+        head = None if bundle.log is None else read_head(bundle.log)
+        publisher = "" if head is None else _whose(head.kid, trusted_keys, "heads")
+    except MalformedError as error:
+        reasons.append(f"head of the log: {error}")
     bodies: dict[ChainEntry, Body] = {}
     for entry in bundle.entries():
         try:
-            body = read_body(entry)
+            bodies[entry] = read_body(entry)
         except MalformedError as error:
             reasons.append(f"entry at position {entry.seq}: {error}")
-            continue
-        bodies[entry] = body
-        if body.tenant_id != bundle.tenant_id:
-            reasons.append(f"entry at position {entry.seq}: belongs to another tenant, {quoted(body.tenant_id)}")
-    for number, certificate in enumerate(bundle.certificates, start=1):
-        name = f"certificate {number} (position {certificate.entry.seq})"
-        reasons += [f"{name}: {reason}" for reason in _check_certificate(certificate, bundle.job_id, bodies)]
     # An entry that stands in the document twice is here twice, and refused for it.
     ordered = [bodies[entry] for entry in bundle.entries() if entry in bodies]
+    operators: list[str] = []
+    for body in ordered:
+        if body.tenant_id != bundle.tenant_id:
+            reasons.append(f"entry at position {body.seq}: belongs to another tenant, {quoted(body.tenant_id)}")
+        if body.statement is not None and operator_keys is not None:
+            try:
+                operators.append(check_statement(body, operator_keys))
+            except MalformedError as error:
+                reasons.append(f"entry at position {body.seq}: {error}")
+    registrations = [bodies[entry] for entry in bundle.registrations if entry in bodies]
+    for number, certificate in enumerate(bundle.certificates, start=1):
+        name = f"certificate {number} (position {certificate.entry.seq})"
+        found = _check_certificate(certificate, bundle.job_id, bodies, registrations)
+        reasons += [f"{name}: {reason}" for reason in found]
     reasons += check_links(ordered)
-    reasons += _check_total(bundle)
+    reasons += check_places(head, bundle.entries())
+    reasons += _check_total(bundle, bodies)
     if reasons:
         return Report(valid=False, reasons=reasons)
-    facts += _facts(bundle, ordered)
+    findings = Findings(signer, head, publisher, ordered, None if operator_keys is None else operators)
+    facts = list(facts_of(bundle, findings))
     return Report(True, [], facts, bundle.tenant_id, bundle.job_id, bundle.epsilon, bundle.delta)
-
-
-_CLAIMS = frozenset({"claim", "zcdp"})
-"""The rules that take an engine's word for a cost."""
 
 
 def _decoded(text: str | bytes) -> str:
@@ -121,20 +148,20 @@ def _decoded(text: str | bytes) -> str:
         raise MalformedError(f"the document is not UTF-8 text: byte {error.start} is wrong") from None
 
 
-def _check_signer(bundle: ProofBundle, trusted_keys: Sequence[Mapping[str, Any]] | None) -> str:
-    # The parser admits no member that it does not keep, so this is everything in the document but the signature.
-    kid = check_signature(bundle.signature, rfc8785.dumps(bundle.unsigned()), bundle.keys)
+def _whose(kid: str, trusted_keys: Keys | None, purpose: str) -> str:
+    """Whose key it is, in words.
+
+    Raises:
+        MalformedError: If keys are trusted, and it is none of them, or one that signs something else.
+    """
     if trusted_keys is None:
-        return (
-            f"signed by the key {kid}, which came with the proof: compare it with the one that the service publishes "
-            "at /.well-known/jwks.json"
-        )
-    if kid not in _thumbprints(trusted_keys):
-        raise MalformedError(f"made by the key {kid}, which is not among the trusted keys")
-    return f"signed by the trusted key {kid}"
+        return f"the key {kid}, which came with the proof"
+    if kid not in _thumbprints([key for key in trusted_keys if key.get("purpose", purpose) == purpose]):
+        raise MalformedError(f"made by the key {kid}, which is not among the trusted keys for {purpose}")
+    return f"the trusted key {kid}"
 
 
-def _thumbprints(keys: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+def _thumbprints(keys: Keys) -> Iterator[str]:
     for key in keys:
         try:
             yield thumbprint(key)
@@ -142,88 +169,95 @@ def _thumbprints(keys: Sequence[Mapping[str, Any]]) -> Iterator[str]:
             continue  # A key set may hold keys of other kinds; they sign no proofs.
 
 
-def _check_certificate(certificate: Certificate, job_id: str, bodies: Mapping[ChainEntry, Body]) -> Iterator[str]:
+def _check_certificate(
+    certificate: Certificate, job_id: str, bodies: Bodies, registrations: Sequence[Body]
+) -> Iterator[str]:
     opening = bodies.get(certificate.entry)
     if opening is None:
         return  # The entry itself was refused, and said why.
-    if opening.kind not in OPENINGS or opening.event is None:
+    if opening.kind not in OPENINGS or opening.event is None or opening.charge is None:
         yield f"a {opening.kind} entry opens no allocation"
         return
-    yield from _check_belongs(opening, certificate, job_id)
+    later = [bodies[entry] for entry in certificate.later if entry in bodies]
+    for body in (opening, *later):
+        if body.job_id != job_id:
+            yield f"the entry at position {body.seq} belongs to another job, {quoted(body.job_id)}"
+        if body.allocation_id != certificate.allocation_id:
+            yield f"the entry at position {body.seq} belongs to another allocation, {quoted(body.allocation_id)}"
+        if body.budget.kept() != opening.budget.kept():
+            yield f"the entry at position {body.seq} has other member filters than the charge"
+            return
     if Cost(Fraction(certificate.epsilon), Fraction(certificate.delta)) != opening.charge["basic"]:
         yield "the claim is not what the ledger charged"
+    yield from _check_scope(certificate, opening)
     yield from check_admission(certificate.derivation, opening.charge, opening.spent, opening.budget, opening.event)
-    yield from _check_later(certificate, opening, job_id, bodies)
+    yield from _check_dataset(certificate, opening, registrations)
+    yield from check_life(certificate, opening, later)
 
 
-def _check_later(
-    certificate: Certificate, opening: Body, job_id: str, bodies: Mapping[ChainEntry, Body]
-) -> Iterator[str]:
-    later = [bodies[entry] for entry in certificate.later if entry in bodies]
-    if len(certificate.later) > 1:
-        yield "an allocation ends at most once"
-    for body in later:
-        yield from _check_belongs(body, certificate, job_id)
-        if body.kind not in ("committed", "voided"):
-            yield f"a {body.kind} entry ends no allocation"
-        if body.seq <= opening.seq:
-            yield "the allocation ends before it is opened"
-        if body.kind == "voided" and opening.kind != "held":
-            yield "only a hold can be voided"
-        # Compared in seconds: a sum with a hostile time to live could leave the calendar.
-        if body.kind == "voided" and (body.at - opening.at).total_seconds() >= opening.ttl_seconds:
-            yield "the hold was voided after its time had run out, when it counted as spent for good"
-        if body.kind == "voided" and body.charge != opening.charge:
-            yield "the void takes out another charge than the hold put in"
-    if (certificate.standing == VOIDED) != any(body.kind == "voided" for body in later):
-        yield "it says that it was voided without showing the void, or the other way round"
+def _check_scope(certificate: Certificate, opening: Body) -> Iterator[str]:
+    """Whether the certificate promises what a budget of the ledger's kind does: for all time, or for one window."""
+    derivation, window = certificate.derivation, None
+    if opening.renewal_days is not None and opening.period_end is not None:
+        window = Window(opening.renewal_days, moment_text(opening.period_start), moment_text(opening.period_end))
+    if certificate.guarantee != tenant_guarantee(window):
+        yield "the guarantee is not that of the budget, in the words of the format"
+    if derivation.rule != ("composed_filter" if window is None else "window_filter"):
+        yield f"the rule {derivation.rule} does not fit the budget"
+    elif window is not None and opening.lifetime["basic"] != Cost(
+        Fraction(derivation.numbers["lifetime_epsilon"]), Fraction(derivation.numbers["lifetime_delta"])
+    ):
+        yield "the sum over all windows is not the ledger's"
 
 
-def _check_belongs(body: Body, certificate: Certificate, job_id: str) -> Iterator[str]:
-    if body.job_id != job_id:
-        yield f"the entry at position {body.seq} belongs to another job, {quoted(body.job_id)}"
-    if body.allocation_id != certificate.allocation_id:
-        yield f"the entry at position {body.seq} belongs to another allocation, {quoted(body.allocation_id)}"
+def _check_dataset(certificate: Certificate, opening: Body, registrations: Sequence[Body]) -> Iterator[str]:
+    account, proof = opening.account, certificate.dataset
+    if account is None or proof is None or opening.event is None:
+        if account is not None or proof is not None:
+            yield "it proves the charge on a data set that the ledger did not charge, or leaves out one that it did"
+        return
+    known = [
+        body.account
+        for body in registrations
+        if body.account is not None and body.account.dataset_id == account.dataset_id and body.seq < opening.seq
+    ]
+    registered = known[-1] if known else None
+    if registered is None or registered.registration is None:
+        yield "the registration of its data set is not in the document"
+        return
+    registration = registered.registration
+    if account.partition is not None and account.partition not in registration.partitions:
+        yield "the partition that it charged was not registered"
+    if account.budget.kept() != registered.budget.kept() or not account.budget.covers(registered.budget):
+        yield "the data set's budget is not the one that was registered"
+        return
+    if registration.refuses(opening.event, account.partition):
+        yield "the operation is meant for other neighbours, or another unit, than the data set is registered with"
+    words = dataset_guarantee(account.dataset_id, account.partition, registration.unit, registration.adjacency)
+    if proof.guarantee != words:
+        yield "the guarantee is not that of the data set, in the words of the format"
+    assert account.charge is not None
+    assert account.exposed is not None
+    for member, exposed in account.exposed.items():
+        if not account.spent[member].within(exposed):
+            yield f"data set: the {member} filter counts less than was charged on the part alone"
+    reasons = check_admission(proof.derivation, account.charge, account.exposed, account.budget, opening.event)
+    yield from (f"data set: {reason}" for reason in reasons)
 
 
-def _check_total(bundle: ProofBundle) -> Iterator[str]:
+def _check_total(bundle: ProofBundle, bodies: Bodies) -> Iterator[str]:
     times = Counter(certificate.allocation_id for certificate in bundle.certificates)
     for allocation_id, count in times.items():
         if count > 1:
             yield f"total: the allocation {quoted(allocation_id)} has {count} certificates"
-    standing = [item.pricing for item in bundle.certificates if item.standing == STANDS]
+    standing: list[tuple[Node, Division | None]] = []
+    for item in bundle.certificates:
+        if item.standing in (STANDS, DIVIDED):
+            later = [bodies[entry] for entry in item.later if entry in bodies]
+            opening = bodies.get(item.entry)
+            standing.append((item.pricing, None if opening is None else division_of(item, opening, later)))
     for reason in check_composition(bundle.composition, standing):
         yield f"total: {reason}"
     numbers = bundle.composition.numbers
     if (bundle.epsilon, bundle.delta) != (numbers["epsilon"], numbers["delta"]):
         yield "total: the stated total is not the one derived"
-
-
-def _facts(bundle: ProofBundle, bodies: Sequence[Body]) -> Iterator[str]:
-    rules = [{step.rule for step in certificate.derivation.steps()} for certificate in bundle.certificates]
-    claimed = sum(not used.isdisjoint(_CLAIMS) for used in rules)
-    computed = sum("accountant" in used for used in rules)
-    derived = sum(used.isdisjoint({*_CLAIMS, "accountant"}) for used in rules)
-    voided = sum(certificate.standing == VOIDED for certificate in bundle.certificates)
-    yield (
-        f"allocations: {len(bundle.certificates)}; every derivation checked again, every charge admitted while a "
-        "member filter held"
-    )
-    if claimed:
-        yield f"rests on the engine's own claim, taken on its word: {claimed} of them"
-    if computed:
-        yield (
-            "rests on an epsilon that two accountants in the service computed, taken on the service's word and not "
-            f"derived in this document: {computed} of them"
-        )
-    if derived:
-        yield (
-            "follows from the noise and the sensitivity that the ledger recorded, the sensitivity being the engine's "
-            f"statement: {derived} of them"
-        )
-    if voided:
-        yield f"voided on the engine's statement that no data was read, and so counted as 0: {voided} of them"
-    yield f"ledger entries: {len(bodies)}; every hash recomputed, {linked(bodies)} linked to the entry before them"
-    if linked(bodies) < len(bodies):
-        yield "where the entry before is not in the document, the balance before the charge rests on the signature"
-    yield "that the job has no other allocations than these rests on the signature"

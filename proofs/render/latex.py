@@ -6,12 +6,13 @@ from outside, job ids above all, is escaped character by character: nothing in a
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Context, Decimal
 from fractions import Fraction
 from typing import Any
 
-from proofs.certificate import CURRENCIES, RULES, STANDS, Certificate, Node, ProofBundle, parse_bundle
+from proofs.certificate import CURRENCIES, RULES, Certificate, Node, ProofBundle, parse_bundle
 from proofs.render.sections import SECTIONS
 
 _INSTANCES = 20
@@ -91,19 +92,25 @@ P(S) = \sum_m P(S_m) \le \sum_m \bigl(e^{\varepsilon} Q(S_m) + \delta_m\bigr) \l
 \qquad
 \sum_m \delta_m \le \delta.
 \end{gather*}
-The whole history keeps the promise. For charges fixed in advance the sums themselves are a guarantee (Dwork and
-Roth 2014, Theorem 3.16); for charges chosen on the way they say how much of the budget is used, and the guarantee
-is the budget's. Every row of the table shows one balance of one member: before $+$ charge $=$ after, and the cap. A
-member that is marked with a star does not hold."""
+All that the budget admits keeps the promise: of a budget for all time the whole history; of a window what is charged in
+it, with the holds that were open when it began; of a data set all that is done with it, where each member counts the
+largest exposure of anyone whom an operation touches. For charges fixed in advance the sums themselves are a guarantee
+(Dwork and Roth 2014, Theorem 3.16); for charges chosen on the way they say how much of the budget is used, and the
+guarantee is the budget's. Every row of the table shows one balance of one member: before $+$ charge $=$ after, and
+the cap. A member that is marked with a star does not hold."""
+
+_LOG = r"""All tenants' entries stand in one log, in the order in which they became durable. Over it stands a Merkle
+tree (RFC 6962), whose root the service signs and publishes. An entry whose place under such a head is proved cannot be
+left out or changed later without contradicting that head. The JSON document has the signed head and the hashes."""
 
 _TRUST = r"""\begin{itemize}
 \item The key. The signature shows that the document is whole; whose it is, is known by comparing the key's name
 with the keys that the service publishes at \texttt{/.well-known/jwks.json}.
 \item The engine's statements: its claims, its sensitivities, what a privacy unit is, and, for a voided
-allocation, that no data was read.
-\item The service's statements: an $\varepsilon$ that is marked as computed by its accountants, and that partitions
-are
-disjoint and do not depend on the data.
+allocation, that no data was read, or how many of the planned repetitions were run.
+\item The operator's signed statement, for an adjusted allocation, that nothing was released.
+\item The service's statements: an $\varepsilon$ that is marked as computed by its accountants, that partitions are
+disjoint and do not depend on the data, and what was charged on other parts of a data set.
 \item That the noise recorded here was really drawn and added.
 \item That the job has no allocations that are left out here: the signature vouches for that, the mathematics
 cannot.
@@ -122,7 +129,8 @@ def render_latex(bundle: Mapping[str, Any]) -> str:
         proofs.certificate.MalformedError: If it is not a proof. Whether it is a right one is not looked at.
     """
     proof = parse_bundle(bundle)
-    parts = [_PREAMBLE, _title(proof), _claim_section(proof), *_derivations(proof), *_chain(proof), _trust(proof)]
+    parts = [_PREAMBLE, _title(proof), _claim_section(proof), *_derivations(proof), *_chain(proof), *_log(proof)]
+    parts.append(_trust(proof))
     return "\n\n".join(parts) + "\n\n\\end{document}\n"
 
 
@@ -156,27 +164,42 @@ def _title(proof: ProofBundle) -> str:
 
 
 def _claim_section(proof: ProofBundle) -> str:
-    voided = sum(certificate.standing != STANDS for certificate in proof.certificates)
-    guarantee = proof.certificates[0].guarantee
-    words = "\n".join(
-        f"\\item {escape(name.replace('_', ' '))}: {escape(text, longest=1000)}" for name, text in guarantee.items()
-    )
+    counts = Counter(certificate.standing for certificate in proof.certificates)
+    standing = ", ".join(f"{name}: {count}" for name, count in sorted(counts.items()))
     return (
         "\\section*{Claim}\n"
-        f"Allocations of this job: {len(proof.certificates)}, of them voided: {voided}. They cost in sum\n"
+        f"Allocations of this job: {len(proof.certificates)} ({standing}). What stands of them costs in sum\n"
         f"\\[ \\varepsilon {_equals(proof.epsilon)}, \\qquad \\delta {_equals(proof.delta)}. \\]\n"
-        f"\\begin{{itemize}}\n{words}\n\\end{{itemize}}\n"
-        "A number marked $\\approx$ is shortened for reading; the JSON document has it exactly."
+        + "\n".join(_guarantees(proof))
+        + "\nA number marked $\\approx$ is shortened for reading; the JSON document has it exactly."
     )
+
+
+def _guarantees(proof: ProofBundle) -> Iterable[str]:
+    """What each budget that was charged promises, with the positions of the charges; equal words are written once."""
+    found: dict[tuple[tuple[str, str], ...], list[str]] = {}
+    for certificate in proof.certificates:
+        promises = [certificate.guarantee, *([certificate.dataset.guarantee] if certificate.dataset else [])]
+        for promise in promises:
+            found.setdefault(tuple(promise.items()), []).append(str(certificate.entry.seq))
+    for words, positions in list(found.items())[:_INSTANCES]:
+        if len(found) > 1:
+            more = f" and {len(positions) - _INSTANCES} more" if len(positions) > _INSTANCES else ""
+            yield f"Charged at position {', '.join(positions[:_INSTANCES])}{more}:"
+        items = (f"\\item {escape(name.replace('_', ' '))}: {escape(text, longest=1000)}" for name, text in words)
+        yield "\\begin{itemize}\n" + "\n".join(items) + "\n\\end{itemize}"
+    if len(found) > _INSTANCES:
+        yield f"{len(found) - _INSTANCES} more promises are in the JSON document."
 
 
 def _derivations(proof: ProofBundle) -> Iterable[str]:
     # Equal steps are written once: a dictionary keeps the first of each, in order.
     found: dict[str, dict[tuple[object, ...], Node]] = {}
     for certificate in proof.certificates:
-        for step in certificate.derivation.steps():
-            key = (step.currency, *sorted(step.numbers.items()))
-            found.setdefault(step.rule, {}).setdefault(key, step)
+        for derivation in certificate.derivations():
+            for step in derivation.steps():
+                key = (step.currency, *sorted(step.numbers.items()))
+                found.setdefault(step.rule, {}).setdefault(key, step)
     for rule, section in SECTIONS.items():
         steps = list(found.get(rule, {}).values())
         if not steps:
@@ -226,13 +249,29 @@ def _chain(proof: ProofBundle) -> Iterable[str]:
 def _rows(certificate: Certificate) -> Iterable[str]:
     entry, standing = certificate.entry, escape(certificate.standing)
     place = f"{entry.seq} & {_hash(entry.hash)}"
-    for step in certificate.derivation.premises:
-        amounts, deltas = (_balance(step, part) for part in (step.currency, "delta"))
-        yield f"{place} & {_MEMBERS[step.currency]}{_star(step)} & {amounts} \\\\"
-        yield f" & {standing} & & {deltas} \\\\"
-        place, standing = " &", ""
+    for derivation in certificate.derivations():
+        whose = "data set" if derivation.rule == "dataset_filter" else ""
+        for step in derivation.premises:
+            amounts, deltas = (_balance(step, part) for part in (step.currency, "delta"))
+            yield f"{place} & {_MEMBERS[step.currency]}{_star(step)} & {amounts} \\\\"
+            yield f" & {standing} & {whose} & {deltas} \\\\"
+            place, standing = " &", ""
     for later in certificate.later:
         yield f"{later.seq} & {_hash(later.hash)} & & \\multicolumn{{4}}{{l}}{{ends position {entry.seq}}} \\\\"
+
+
+def _log(proof: ProofBundle) -> Iterable[str]:
+    yield f"\\section*{{Place in the log}}\n{_LOG}"
+    if proof.log is None:
+        yield "This document has no head of the log."
+        return
+    entries = [entry for certificate in proof.certificates for entry in (certificate.entry, *certificate.later)]
+    places = [f"{entry.seq} at {entry.inclusion.position}" for entry in entries if entry.inclusion is not None]
+    shown = "; ".join(places[:_ROWS]) + ("; and more in the JSON document" if len(places) > _ROWS else "")
+    yield (
+        f"Position in the history, and in the log: {shown or 'none yet'}. Entries in the log: {len(places)} of "
+        f"{len(entries)}. The head is signed with the key \\texttt{{{escape(proof.log.key['kid'])}}}."
+    )
 
 
 def _balance(step: Node, part: str) -> str:

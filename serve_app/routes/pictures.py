@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse, Response
 from accounting.filters import FilterKind
 from accounting.ledger.entry import Entry
 from accounting.ledger.postgres import PostgresLedgerStore
-from accounting.ledger.store import LedgerStore
+from accounting.ledger.store import LedgerStore, Wanted
 from deployments.visualization.picture import draw
 from deployments.visualization.series import loss_series, series_to_wire
 from serve_app.auth.principal import READERS, Principal
@@ -65,7 +65,7 @@ def create_pictures_app(service: Service) -> FastAPI:
 
 async def latest_entries(store: LedgerStore, tenant_id: str) -> list[Entry]:
     """The tenant's last `MAX_ENTRIES` entries, oldest first."""
-    head = (await store.tails({tenant_id: ()}))[tenant_id].head
+    head = (await store.tails({tenant_id: Wanted()}))[tenant_id].head
     if head is None:
         return []
     entries: list[Entry] = []

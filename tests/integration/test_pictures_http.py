@@ -45,6 +45,18 @@ def test_the_numbers_are_those_of_the_ledger(engine: Caller) -> None:
         assert f"'{spent}'" in text or str(float(Decimal(spent))) in text
 
 
+def test_a_renewing_budget_tells_the_loss_over_all_windows(live: Live) -> None:
+    """Beside the window's, and when windows began; in the first window both are the same."""
+    admin = live.new("admin")
+    assert admin.put_budget(epsilon="3", delta="0.00001", renewal_days=30).status_code == 200
+    admin.allocate(epsilon="0.5")
+    answer = admin.get(PICTURE, params={"format": "json"}).json()
+    assert answer["renewals"] == []
+    exact = answer["members"]["basic"]["exact"]
+    assert exact["epsilon_lifetime"] == exact["epsilon_spent"] == ["0", "0.5"]
+    assert admin.get(PICTURE).status_code == 200
+
+
 def test_each_filter_of_the_budget_can_be_drawn(engine: Caller) -> None:
     """Every filter that the numbers name has a picture of its own, unlike the others."""
     filters = engine.get(PICTURE, params={"format": "json"}).json()["members"]

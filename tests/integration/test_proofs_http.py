@@ -1,12 +1,14 @@
 """Proofs over HTTP: an auditor who trusts only the published keys can check them."""
 
 import json
+import time
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 
 from proofs.checker import verify_document
+from proofs.signing import SigningKey
 from serve_app.service import PREFIX
 from tests.support import Caller, Live, assert_problem
 
@@ -115,6 +117,102 @@ def test_another_tenants_job_is_not_found(live: Live, engine: Caller) -> None:
     assert_problem(other.get(proof_path("job")), 404, "not_found", "job_id")
     refused = other.get(proof_path("job"), params={"tenant_id": engine.tenant})
     assert_problem(refused, 403, "forbidden")
+
+
+def logged(engine: Caller, job_id: str) -> dict[str, Any]:
+    """The proof of a job, once the latest head knows all its entries."""
+    for _ in range(600):
+        document: dict[str, Any] = engine.get(proof_path(job_id)).json()
+        shown = [item for one in document["certificates"] for item in (one["entry"], *one["later"])]
+        if all(item["inclusion"] is not None for item in shown):
+            return document
+        time.sleep(0.1)
+    raise AssertionError("no head knows the job's entries")
+
+
+def test_a_proof_shows_its_entries_in_the_log(live: Live, engine: Caller) -> None:
+    """Under a head that the service signed with its key for heads, whose public half it publishes."""
+    busy(engine, "job")
+    document = logged(engine, "job")
+    report = verify_document(json.dumps(document), trusted_keys=jwks(live))
+    assert report.valid, report.reasons
+    kid = live.service.keys().head_key.kid
+    (fact,) = [fact for fact in report.facts if fact.startswith("in the log of")]
+    assert f"head signed by the trusted key {kid}" in fact
+    proofs_alone = [key for key in jwks(live) if key["kid"] != kid]
+    assert not verify_document(json.dumps(document), trusted_keys=proofs_alone).valid
+
+
+def test_a_proof_is_there_before_the_log_has_the_entry(live: Live, engine: Caller) -> None:
+    """At once after the charge: whether the head knows it by then or not, the proof holds and says which."""
+    for number in range(20):
+        engine.allocate(job_id=f"job-{number}", epsilon="0.001")
+        report = verify_document(engine.get(proof_path(f"job-{number}")).content, trusted_keys=jwks(live))
+        assert report.valid, report.reasons
+        assert any("in the log of" in fact or "head of the log" in fact for fact in report.facts)
+
+
+def test_a_charge_on_a_data_set_is_proved_by_its_registration(live: Live) -> None:
+    """The certificate names unit and adjacency from the registration that was in force; parts are proved as parts."""
+    admin = live.new("admin", epsilon="9")
+    path = f"{PREFIX}/budget/{admin.tenant}/datasets/cohort"
+    body = {"epsilon": "3", "delta": "0.001", "privacy_unit": "patient", "adjacency": "add_remove"}
+    parts = {"partitions": ["north"], "partition_basis": "the hospital"}
+    assert admin.request("PUT", path, json=body | parts).status_code == 200
+    admin.allocate(job_id="job", operation_id="1", epsilon="0.5", dataset_id="cohort")
+    admin.allocate(job_id="job", operation_id="2", epsilon="0.25", dataset_id="cohort", partition="north")
+    more = body | parts | {"partitions": ["north", "south"]}
+    assert admin.request("PUT", path, json=more).status_code == 200
+    event = {"kind": "self_composed", "event": {"kind": "laplace", "scale": 10, "sensitivity": 1}, "count": 10}
+    held = admin.allocate(
+        job_id="job", operation_id="3", event=event, dataset_id="cohort", partition="south", mode="reserve"
+    ).json()
+    assert admin.settle(held["allocation_id"], "commit", steps=3).status_code == 200
+    document = admin.get(proof_path("job")).json()
+    report = verify_document(json.dumps(document), trusted_keys=jwks(live))
+    assert report.valid, report.reasons
+    assert report.epsilon == "1.05"
+    assert [one["standing"] for one in document["certificates"]] == ["stands", "stands", "divided"]
+    assert len(document["registrations"]) == 2
+    scopes = [one["dataset"]["guarantee"]["scope"] for one in document["certificates"]]
+    assert ["whole" in scopes[0], "partition north" in scopes[1], "partition south" in scopes[2]] == [True] * 3
+    assert admin.get(proof_path("job"), params={"format": "latex"}).status_code == 200
+
+
+def test_a_budget_that_renews_is_proved_for_its_window(live: Live) -> None:
+    """The promise is that of the window, with its dates, and the loss over all windows stands beside it."""
+    admin = live.new("admin")
+    assert admin.put_budget(epsilon="3", delta="0.00001", renewal_days=30).status_code == 200
+    admin.allocate(job_id="job", epsilon="0.5")
+    document = admin.get(proof_path("job")).json()
+    report = verify_document(json.dumps(document), trusted_keys=jwks(live))
+    assert report.valid, report.reasons
+    (certificate,) = document["certificates"]
+    assert certificate["derivation"]["rule"] == "window_filter"
+    assert certificate["derivation"]["numbers"]["lifetime_epsilon"] == "0.5"
+    assert "the window of 30 days from" in certificate["claim"]["guarantee"]["scope"]
+
+
+def test_an_adjusted_charge_counts_as_zero_on_the_operators_word(live: Live) -> None:
+    """Whose signature an auditor checks with the operator's own key."""
+    operator = SigningKey.generate()
+    admin = live.new("admin", epsilon="3")
+    spent = admin.allocate(job_id="job", epsilon="0.5").json()["allocation_id"]
+    said = {"tenant_id": admin.tenant, "allocation_id": spent, "reason": "an empty table", "evidence": "its count"}
+    statement = operator.sign(json.dumps(said | {"at": "2026-11-21T04:37:00Z"}).encode())
+    file = live.service.settings.operator_keys_file
+    file.write_text(json.dumps({"keys": [operator.public_jwk]}))
+    try:
+        assert admin.settle(spent, "adjust", statement=statement).status_code == 200
+    finally:
+        file.unlink()
+    content = admin.get(proof_path("job")).content
+    report = verify_document(content, trusted_keys=jwks(live), operator_keys=[operator.public_jwk])
+    assert report.valid, report.reasons
+    assert report.epsilon == "0"
+    assert any(f"whose signature was checked ({operator.kid})" in fact for fact in report.facts)
+    stranger = SigningKey.generate().public_jwk
+    assert not verify_document(content, trusted_keys=jwks(live), operator_keys=[stranger]).valid
 
 
 def test_an_unknown_format_is_refused(engine: Caller) -> None:

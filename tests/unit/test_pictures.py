@@ -34,6 +34,7 @@ def history(
     """Entries an hour apart, whose running epsilons are given, with a delta of a millionth of each."""
     held = basic_budget(cap)
     step = timedelta(hours=1) if apart is None else apart
+    sums = [Charge((Cost(Decimal(text), min(cap.delta, Decimal(text) / 1_000_000)),)) for text in spent]
     return [
         Entry(
             tenant_id=tenant_id,
@@ -41,12 +42,14 @@ def history(
             kind=EntryKind.CONSUMED if index else EntryKind.BUDGET_SET,
             at=START + index * step,
             budget=held,
-            spent=Charge((Cost(Decimal(epsilon), min(cap.delta, Decimal(epsilon) / 1_000_000)),)),
+            spent=charged,
+            held=held.nothing(),
+            lifetime=charged,
             operations=index,
             period_start=START,
             prev_hash=bytes(32),
         )
-        for index, epsilon in enumerate(spent)
+        for index, charged in enumerate(sums)
     ]
 
 
@@ -70,8 +73,51 @@ FOUR = budget(
 def series_of_four(held: Budget = FOUR) -> LossSeries:
     """Two entries under every filter: nothing spent, then more than basic composition allows."""
     spent = [held.nothing(), Charge((Cost(Decimal(11)), *(Cost(Decimal("0.25"), Decimal("1e-7")),) * 3))]
-    entries = [replace(entry, budget=held, spent=sums) for entry, sums in zip(history("0", "11"), spent, strict=True)]
+    entries = [
+        replace(entry, budget=held, spent=sums, lifetime=sums)
+        for entry, sums in zip(history("0", "11"), spent, strict=True)
+    ]
     return loss_series(entries, "acme")
+
+
+def renewing() -> LossSeries:
+    """Two windows: what is spent falls to what was held, and goes on from there; the sum over both does not fall."""
+    entries = history("0", "6", "1", "3.5")
+    lifetimes = [
+        Charge((Cost(Decimal(text), cost.delta),))
+        for text, cost in zip(("0", "6", "6", "8.5"), (entry.spent.costs[0] for entry in entries), strict=True)
+    ]
+    entries[2] = replace(entries[2], kind=EntryKind.RENEWED)
+    return loss_series([replace(entry, lifetime=sums) for entry, sums in zip(entries, lifetimes, strict=True)], "acme")
+
+
+def test_a_renewal_is_marked_and_the_loss_over_all_windows_drawn_beside() -> None:
+    """Where the two differ; a panel in which they do not has one curve."""
+    drawn = draw(renewing(), "svg").decode()
+    assert drawn.count("<!--  renewed -->") == 1
+    assert "<!-- lifetime 8.5 -->" in drawn
+    assert drawn.count("<!-- lifetime") == 1
+    plain = draw(series_of("0", "6", "1", "3.5"), "svg").decode()
+    assert "renewed" not in plain
+    assert "lifetime" not in plain
+
+
+def test_the_numbers_tell_renewals_and_the_loss_over_all_windows() -> None:
+    """Always, so that a caller need not ask whether windows are on."""
+    wire = json.loads(json.dumps(series_to_wire(renewing())))
+    assert wire["renewals"] == ["2026-11-01T10:00:00.000000Z"]
+    basic = wire["members"]["basic"]
+    assert basic["exact"]["epsilon_spent"] == ["0", "6", "1", "3.5"]
+    assert basic["exact"]["epsilon_lifetime"] == ["0", "6", "6", "8.5"]
+    plain = series_to_wire(series_of("0", "1"))
+    assert plain["renewals"] == []
+    assert plain["members"]["basic"]["epsilon_lifetime"] == [0.0, 1.0]
+
+
+def test_years_of_renewals_can_be_drawn() -> None:
+    """Daily windows of three years: the latest are marked, and the picture stays small."""
+    entries = [replace(entry, kind=EntryKind.RENEWED) for entry in history(*["1"] * 1_100, apart=timedelta(days=1))]
+    assert len(draw(loss_series(entries, "acme"), "png")) < 200_000
 
 
 def test_every_filter_has_a_series_in_its_own_currency() -> None:
@@ -82,7 +128,7 @@ def test_every_filter_has_a_series_in_its_own_currency() -> None:
     currencies = {"basic": "epsilon", "renyi": "renyi", "zcdp": "rho", "gdp": "mu_squared"}
     assert list(wire["members"]) == list(currencies)
     for place, (name, currency) in enumerate(currencies.items()):
-        columns = {f"{currency}_spent", f"{currency}_cap", "delta_spent", "delta_cap"}
+        columns = {f"{part}_{column}" for part in (currency, "delta") for column in ("spent", "cap", "lifetime")}
         assert wire["members"][name].keys() == columns | {"exact"}
         exact = wire["members"][name]["exact"]
         assert exact[f"{currency}_cap"] == [str(FOUR.members[place].cap.amount)] * 2
@@ -260,7 +306,7 @@ def test_a_hundred_thousand_entries_are_drawn_small_and_soon() -> None:
     """The picture's size is set by its pixels, not by the history."""
     count = 100_000
     costs = tuple(Cost(Decimal(index) / count) for index in range(count))
-    member = MemberSeries(FilterKind.BASIC, costs, (Cost(Decimal(10)),) * count)
+    member = MemberSeries(FilterKind.BASIC, costs, (Cost(Decimal(10)),) * count, costs)
     times = tuple(START + index * timedelta(seconds=1) for index in range(count))
     series = LossSeries("acme", times, CAP, {"basic": member})
     assert len(draw(series, "png")) < 200_000

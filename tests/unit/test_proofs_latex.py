@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from scipy.integrate import quad
 from scipy.optimize import minimize_scalar
 
-from accounting.events import LaplaceEvent
+from accounting.charges import price
+from accounting.datasets import Dataset
+from accounting.events import Adjacency, LaplaceEvent
 from proofs.certificate import MalformedError
 from proofs.prover import prove_job
 from proofs.render.latex import escape, render_latex
@@ -27,7 +29,18 @@ from proofs.render.symbolic import (
     laplace_steps,
     pure_steps,
 )
-from tests.unit.proofs_helpers import ALL_MEMBERS, CLAIM, EVERY, SIGNER, Ledger, sample
+from tests.unit.proofs_helpers import (
+    ALL_MEMBERS,
+    CLAIM,
+    EVERY,
+    PUBLISHER,
+    SIGNER,
+    WIDE,
+    Ledger,
+    eventful_ledger,
+    evidence_of,
+    sample,
+)
 
 
 def assert_balanced(source: str) -> None:
@@ -71,6 +84,55 @@ def test_the_document_holds_the_claim_the_derivations_the_chain_and_what_to_trus
         r"\end{document}",
     ):
         assert part in source, part
+
+
+def test_every_budget_that_was_charged_is_shown() -> None:
+    """What each promises, its balance, how allocations ended, and where the entries stand in the log."""
+    ledger = eventful_ledger()
+    source = render_latex(ledger.proof(evidence_of(ledger.entries, before=7)))
+    assert_balanced(source)
+    for part in (
+        r"Allocations of this job: 13 (adjusted: 3, divided: 1, stands: 8, voided: 1).",
+        r"the tenant's budget for the window of 30 days from",
+        r"the tenant's budget for all time",
+        r"the data set patients, for all time",
+        r" &  & data set & $\delta",
+        r"\section*{Place in the log}",
+        r"Position in the history, and in the log: 4 at 10; 5 at 11",
+        r"Entries in the log: 21 of 21.",
+        escape(PUBLISHER.kid),
+    ):
+        assert part.replace("'", r"\textquotesingle{}") in source or part in source, part
+
+
+def test_a_document_without_a_head_says_so() -> None:
+    """Nothing is claimed of a log that is not there."""
+    source = render_latex(sample())
+    assert "This document has no head of the log." in source
+
+
+def test_many_promises_stay_readable() -> None:
+    """The same words once, with the positions; too many are left to the JSON document."""
+    ledger = Ledger(ALL_MEMBERS, 30)
+    for _ in range(25):
+        ledger.allocate(CLAIM, loss=price(CLAIM))
+        ledger.wait(31)
+    source = render_latex(ledger.proof())
+    assert_balanced(source)
+    assert source.count("Charged at position") == 20
+    assert "5 more promises are in the JSON document." in source
+
+
+def test_hostile_names_of_data_sets_are_printed_and_nothing_else() -> None:
+    """No command of a data set, a partition or a unit survives."""
+    hostile = "\\input{/etc/passwd}%$&#_^~{}\\end{document}"
+    ledger = Ledger(WIDE)
+    ledger.register(Dataset(hostile, hostile, Adjacency.ADD_REMOVE, (hostile,), "x"), WIDE)
+    ledger.allocate(CLAIM, on=(hostile, hostile))
+    source = render_latex(ledger.proof())
+    assert_balanced(source)
+    assert r"\input" not in source
+    assert source.count(r"\end{document}") == 1
 
 
 def test_every_rule_is_shown_with_its_own_numbers() -> None:

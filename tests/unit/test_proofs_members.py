@@ -3,7 +3,6 @@
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
@@ -29,8 +28,7 @@ from accounting.events import (
     SelectionForm,
     SelfComposedEvent,
 )
-from accounting.filters import Budget, FilterKind, Member, Share, budget, raised, standard_budget
-from accounting.ledger.entry import EntryKind
+from accounting.filters import Budget, FilterKind, Member, Share, budget, standard_budget
 from accounting.plans import price as plan_price
 from accounting.values import PrivacyLoss, decimal_text
 from proofs.certificate import EPSILON, MAX_DEPTH, RENYI, RULES, node
@@ -50,6 +48,8 @@ from tests.unit.proofs_helpers import (
     SIGNER,
     SINGLE,
     Ledger,
+    accepted,
+    refused,
     signed,
     with_body,
 )
@@ -71,20 +71,6 @@ def proof(event: Event, loss: PrivacyLoss, held: Budget = ALL_MEMBERS) -> dict[s
     ledger = Ledger(held)
     ledger.allocate(event, loss=loss)
     return prove_job(ledger.job(), SIGNER, ledger.others())
-
-
-def accepted(document: dict[str, Any]) -> None:
-    """Signs the document again, and it is valid."""
-    report = verify_document(signed(document))
-    assert report.valid, report.reasons
-
-
-def refused(document: dict[str, Any], reason: str) -> None:
-    """Signs the document again, so that only what is wrong with it can be found wrong."""
-    report = verify_document(signed(document))
-    assert not report.valid
-    assert any(reason in found for found in report.reasons), report.reasons
-    assert not any("could not be completed" in found for found in report.reasons), report.reasons
 
 
 def reword(step: dict[str, Any]) -> None:
@@ -405,36 +391,6 @@ def test_a_member_that_is_left_out_or_moved_is_refused() -> None:
 # Links between entries.
 
 
-def raise_budget(ledger: Ledger, held: Budget) -> None:
-    """Appends a budget entry."""
-    head = ledger.entries[-1]
-    entry = replace(head, seq=head.seq + 1, kind=EntryKind.BUDGET_SET, prev_hash=head.hash, budget=held)
-    without = dict.fromkeys(
-        ("charge", "event", "allocation_id", "job_id", "idempotency_key", "request_hash", "details")
-    )
-    ledger.entries.append(replace(entry, **without))  # type: ignore[arg-type]  # all of them may be None
-
-
-def test_a_raised_budget_is_accepted_and_keeps_its_members() -> None:
-    """Caps change only where a budget is set, and what they are caps of never does."""
-    ledger = Ledger(ALL_MEMBERS)
-    ledger.allocate(LAPLACE)
-    raise_budget(ledger, raised(ALL_MEMBERS, PrivacyLoss(Decimal(60), Decimal("0.02"))))
-    ledger.allocate(GAUSSIAN, DELTA)
-    accepted(prove_job(ledger.job(), SIGNER, ledger.others()))
-    other = budget(
-        ALL_MEMBERS.promise,
-        [Share(FilterKind.BASIC, DELTA), Share(FilterKind.RENYI, DELTA, DELTA, 9)]
-        + [Share(kind, DELTA, DELTA) for kind in (FilterKind.ZCDP, FilterKind.GDP)],
-    )
-    changed = Ledger(ALL_MEMBERS)
-    changed.allocate(LAPLACE)
-    raise_budget(changed, other)
-    refused(
-        prove_job(changed.job(), SIGNER, changed.others()), "position 3: the member filters are not those of position 2"
-    )
-
-
 @pytest.mark.parametrize("kind", KINDS)
 def test_each_members_balance_follows_from_the_entry_before(kind: str) -> None:
     """In every currency, not in epsilon alone."""
@@ -450,39 +406,15 @@ def test_each_members_balance_follows_from_the_entry_before(kind: str) -> None:
     refused(document, "position 3: the balance does not follow from that of position 2")
 
 
-def as_version_1(document: dict[str, Any], upto: int) -> None:
-    """Writes the entries up to a position as the first version did, and links all of them again."""
-    certificates = document["certificates"]
-    entries = [entry for item in certificates for entry in (item["entry"], *item["later"])] + document["neighbours"]
-    before = ""
-
-    def rewrite(body: dict[str, Any]) -> None:
-        if body["seq"] <= upto:
-            body["v"] = 1
-            del body["budget"]["promise"]
-        body["prev_hash"] = before or body["prev_hash"]
-
-    for entry in sorted(entries, key=lambda entry: int(entry["seq"])):
-        with_body(entry, rewrite)
-        before = entry["hash"]
-
-
-@pytest.mark.parametrize("upto", [0, 1, 3, 6])
-def test_entries_of_version_1_are_proved_too(upto: int) -> None:
-    """Basic composition alone, whose cap is the promise; a history may begin in version 1 and go on in version 2."""
-    ledger = Ledger(budget(PrivacyLoss(Decimal(9), Decimal("0.1")), [Share(FilterKind.BASIC, Decimal("0.1"))]))
-    ledger.allocate(CLAIM)
-    ledger.allocate(LAPLACE)
-    held = ledger.allocate(GAUSSIAN, DELTA, ttl_seconds=60)
-    ledger.void(held)
-    # As it was priced then: by a Renyi conversion, which is dearer than the exact formula.
+def test_a_price_of_an_earlier_release_stays_provable() -> None:
+    """By a Renyi conversion, which is dearer than the exact formula of today."""
+    ledger = Ledger(
+        budget(PrivacyLoss(Decimal(9), Decimal("0.1")), [Share(FilterKind.BASIC, Decimal("0.1"))]), version=1
+    )
     ledger.allocate(GAUSSIAN, loss=PrivacyLoss(Decimal("1.279876846877"), DELTA))
-    document = prove_job(ledger.job(), SIGNER, ledger.others())
-    as_version_1(document, upto)
-    versions = [(item["entry"]["seq"], json.loads(item["entry"]["body"])["v"]) for item in document["certificates"]]
-    assert versions == [(seq, 1 if seq <= upto else 2) for seq in (2, 3, 4, 6)]
-    accepted(document)
-    with_body(document["neighbours"][0], lambda body: body.update(v=1, budget={"basic": {}, "renyi": {}}))
+    accepted(ledger.proof())
+    document = ledger.proof()
+    with_body(document["neighbours"][0], lambda body: body.update(budget={"basic": {}, "renyi": {}}))
     refused(document, "is not made of member filters")
 
 
