@@ -17,7 +17,11 @@ _STRUCTS = (
     schemas.AllocateAnswer,
     schemas.ConsumeBody,
     schemas.SettleBody,
+    schemas.CommitBody,
+    schemas.AdjustBody,
     schemas.BudgetBody,
+    schemas.DatasetBody,
+    schemas.LegalHoldBody,
     schemas.ApplyBody,
     schemas.PlanBody,
 )

@@ -43,7 +43,7 @@ _STATUS: dict[Code, tuple[int, str]] = {
     Code.OPERATION_LIMIT: (422, "One operation may not cost that much"),
     Code.UNKNOWN_TENANT: (404, "The tenant has no budget"),
     Code.NOT_FOUND: (404, "There is nothing here"),
-    Code.CONFLICT: (409, "The allocation has ended already"),
+    Code.CONFLICT: (409, "The state of the allocation does not allow this"),
     Code.FORBIDDEN: (403, "The token does not allow this"),
     Code.UNAUTHENTICATED: (401, "A valid token is needed"),
     Code.TOO_LARGE: (413, "The request is too large"),
@@ -105,6 +105,12 @@ def unavailable(detail: str) -> Problem:
 def overloaded() -> Problem:
     """A passing problem of load: nothing was charged."""
     return unavailable("The budget is busy with other requests; nothing was charged")
+
+
+def halted(reason: str) -> Problem:
+    """The ledger may not be decided on, for a reason that an operator has to look into; nothing was charged."""
+    detail = f"Nothing is decided and nothing was charged, until an operator has looked into it. {reason.rstrip('.')}."
+    return Problem(Code.UNAVAILABLE, detail, headers={"Retry-After": "10"})
 
 
 def relayed(document: Mapping[str, Any]) -> Problem:

@@ -98,10 +98,33 @@ class ExactAmounts(msgspec.Struct):
     total_delta: str
     used_delta: str
     remaining_delta: str
+    lifetime_epsilon: str
+    lifetime_delta: str
 
 
-class AllocateAnswer(msgspec.Struct):
-    """An admitted allocation, and the budget right after it, in every spelling that engines read."""
+class ExactRemainder(msgspec.Struct):
+    """What is left, as exact decimals."""
+
+    remaining_epsilon: str
+    remaining_delta: str
+
+
+class DatasetAnswer(msgspec.Struct):
+    """What is left of the data set that was charged, for the partition that was charged alone where one was."""
+
+    dataset_id: str
+    partition: str | None
+    remaining_epsilon: float
+    remaining_delta: float
+    exact: ExactRemainder
+
+
+class AllocateAnswer(msgspec.Struct, omit_defaults=True):
+    """An admitted allocation, and the budget right after it, in every spelling that engines read.
+
+    ``lifetime_epsilon`` and ``lifetime_delta`` are the sums of all that was charged since the budget was created, over
+    all windows. ``dataset`` is there where a data set was charged.
+    """
 
     allocation_id: str
     job_id: str
@@ -127,7 +150,10 @@ class AllocateAnswer(msgspec.Struct):
     source_engine: str | None
     ledger_seq: int
     ledger_hash: str
+    lifetime_epsilon: float
+    lifetime_delta: float
     exact: ExactAmounts
+    dataset: DatasetAnswer | None = None
 
 
 class ConsumeBody(msgspec.Struct, forbid_unknown_fields=True):
@@ -139,10 +165,29 @@ class ConsumeBody(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class SettleBody(msgspec.Struct, forbid_unknown_fields=True):
-    """What a commit or void may say. A void states that no data was read."""
+    """What a void or an expiry may say. A void states that no data was read."""
 
     tenant_id: str | None = None
     reason: str | None = None
+
+
+class CommitBody(msgspec.Struct, forbid_unknown_fields=True):
+    """What a commit may say: of a ``self_composed`` event, how many of its repetitions were run."""
+
+    tenant_id: str | None = None
+    reason: str | None = None
+    steps: int | None = None
+
+
+class AdjustBody(msgspec.Struct, forbid_unknown_fields=True):
+    """An operator's signed statement that nothing of an ended allocation was released.
+
+    ``statement`` is a compact JWS (RFC 7515; EdDSA) over JSON with exactly the members tenant_id, allocation_id,
+    reason, evidence and at; ``privacy-engine adjust`` makes one.
+    """
+
+    statement: str
+    tenant_id: str | None = None
 
 
 class FilterBody(msgspec.Struct, forbid_unknown_fields=True):
@@ -159,14 +204,45 @@ class FilterBody(msgspec.Struct, forbid_unknown_fields=True):
     order: int | None = None
 
 
-class BudgetBody(msgspec.Struct, forbid_unknown_fields=True):
-    """A budget to create or raise. The filters can be chosen once, when it is created."""
+class PromiseBody(msgspec.Struct, forbid_unknown_fields=True):
+    """What a budget promises. The filters can be chosen once, when it is created."""
 
     epsilon: Decimal | None = None
     total_epsilon: Decimal | None = None
     delta: Decimal | None = None
     total_delta: Decimal | None = None
     filters: list[FilterBody] | None = None
+
+
+class BudgetBody(PromiseBody, forbid_unknown_fields=True):
+    """A tenant's budget to create or raise, and whether it renews.
+
+    ``renewal_days`` is the length of a window, 1 to 3660 (1: daily, 30: monthly). ``auto_renew`` alone gives windows of
+    the length that the operator has set; false makes it a lifetime budget again. Without either it stays as it is.
+    """
+
+    renewal_days: int | None = None
+    auto_renew: bool | None = None
+
+
+class DatasetBody(PromiseBody, forbid_unknown_fields=True, kw_only=True):
+    """A data set to register, to raise, or to add partitions to. Privacy unit and adjacency never change.
+
+    ``partitions`` are names of disjoint parts of the privacy units, at the end of those registered before;
+    ``partition_basis`` says how a unit's partition follows from something other than the protected data.
+    """
+
+    privacy_unit: str
+    adjacency: Literal["add_remove", "replace_one"]
+    partitions: list[str] = []
+    partition_basis: str = ""
+
+
+class LegalHoldBody(msgspec.Struct, forbid_unknown_fields=True):
+    """A legal hold to place or lift."""
+
+    in_force: bool
+    reason: str
 
 
 class ApplyBody(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
@@ -184,6 +260,8 @@ class ApplyBody(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     composition_type: CompositionType | None = None
     query_description: str | None = None
     operation_id: str | None = None
+    dataset_id: str | None = None
+    partition: str | None = None
 
 
 class PlanStepBody(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
@@ -213,6 +291,8 @@ class PlanBody(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     job_id: str | None = None
     ttl_seconds: int | None = None
     source_engine: SourceEngine | None = None
+    dataset_id: str | None = None
+    partition: str | None = None
 
 
 def json_schema(*structs: type[msgspec.Struct]) -> tuple[list[dict[str, Any]], dict[str, Any]]:

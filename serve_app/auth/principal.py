@@ -22,6 +22,8 @@ SPENDERS = frozenset({Role.ADMIN, Role.ENGINE, Role.ANALYST})
 """Who may charge a budget."""
 READERS = frozenset(Role)
 """Who may look at a tenant's budget, proofs and pictures."""
+AUDITORS = frozenset({Role.AUDITOR})
+"""Who may look at all tenants' entries, with a token for any tenant."""
 ADMINS = frozenset({Role.ADMIN})
 """Who may create or raise a budget."""
 
@@ -32,7 +34,7 @@ class Principal:
 
     Attributes:
         subject: Who.
-        tenant_id: For which tenant; `ANY_TENANT` for a platform engine's service token.
+        tenant_id: For which tenant; `ANY_TENANT` for a platform engine's service token, and for an auditor of all.
         roles: With which roles.
         engine: Which engine it is, where it is one.
         expires_at: Unix time after which the token is no longer valid.
@@ -74,4 +76,20 @@ class Principal:
             raise Problem(
                 Code.INVALID_REQUEST, "tenant_id: is missing: a service token has to name one", {"field": "tenant_id"}
             )
+        return named
+
+    def watched(self, named: str | None) -> str | None:
+        """Whose entries in the log to show, given the tenant that the request names, if it names one.
+
+        Returns:
+            The tenant; None for all tenants, which only an auditor with a token for any tenant may see.
+
+        Raises:
+            Problem: `Code.FORBIDDEN` if the token does not allow it.
+        """
+        self.require(READERS)
+        if self.tenant_id != ANY_TENANT:
+            return self.tenant(named)
+        if self.roles.isdisjoint(AUDITORS):
+            raise Problem(Code.FORBIDDEN, "Of the tokens for any tenant, only an auditor's reads the log.")
         return named

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from serve_app.cli import access, proving, spending
+from serve_app.cli import acceptance, access, audit, datasets, operators, proving, spending
 from serve_app.cli.options import Home
 from serve_app.cli.output import USAGE, complain
 
@@ -52,10 +52,15 @@ for command in (
     spending.allocate,
     spending.apply,
     spending.plan,
+    datasets.dataset,
+    operators.adjust,
     proving.proof,
     proving.verify,
+    audit.audit,
+    acceptance.accept_ledger,
 ):
     app.command()(command)
+app.add_typer(operators.operator_key, name="operator-key")
 
 
 def _not_installed(error: ModuleNotFoundError) -> typer.Exit:

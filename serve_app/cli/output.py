@@ -1,12 +1,13 @@
 """How commands speak: results on stdout, everything else on stderr, and an exit status that scripts can rely on."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
 import typer
 from rich.console import Console
+from rich.table import Table
 
 DONE, REFUSED, USAGE, UNREACHABLE = 0, 1, 2, 3
 """Exit statuses: done; refused, or not valid; asked in a wrong way; the service cannot be reached."""
@@ -28,6 +29,16 @@ def console(*, stderr: bool = False) -> Console:
 def complain(message: str) -> None:
     """One message on stderr."""
     console(stderr=True).print(message)
+
+
+def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
+    """Rows of text under their heads."""
+    drawn = Table(box=None, pad_edge=False, header_style="bold")
+    for head in heads:
+        drawn.add_column(head, overflow="fold")
+    for row in rows:
+        drawn.add_row(*row)
+    return drawn
 
 
 @contextmanager

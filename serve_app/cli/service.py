@@ -9,16 +9,11 @@ from pathlib import Path
 
 from rich.console import Console
 
+from serve_app.cluster import StartError, end_like_ctrl_c
 from serve_app.config import Settings
-from serve_app.runner import (
-    READY_SECONDS,
-    Running,
-    StartError,
-    end_like_ctrl_c,
-    find_running,
-    running_service,
-    wait_for_signal,
-)
+from serve_app.parts import START_SECONDS
+from serve_app.runner import Running, find_running, running_service
+from serve_app.supervisor import GaveUpError
 
 _console = Console(stderr=True, highlight=False, soft_wrap=True)
 
@@ -43,12 +38,15 @@ def run_up(*, port: int | None, detach: bool, home: Path | None) -> int:
 
     end_like_ctrl_c()
     try:
-        with running_service(settings, say) as service:
+        with running_service(settings, say) as (service, supervisor):
             say(f"Ready at [bold]{service.url}[/]")
             _introduce(service, settings)
-            wait_for_signal()
+            supervisor.watch_until_told()
     except StartError as error:
         _console.print(f"[red]The service could not start:[/] {error}")
+        return 1
+    except GaveUpError as error:
+        _console.print(f"[red]The service was stopped:[/] {error}. The ledger is kept in {settings.folder}")
         return 1
     except KeyboardInterrupt:
         _console.print("Stopped while starting.")
@@ -97,7 +95,7 @@ def _detached(settings: Settings) -> int:
             stderr=file,
             start_new_session=True,
         )
-    deadline = time.monotonic() + READY_SECONDS + 60
+    deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         running = find_running(settings.folder)
         if running is not None:

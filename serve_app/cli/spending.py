@@ -2,13 +2,12 @@
 
 import sys
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
-from rich.table import Table
 
 from serve_app.cli.connection import connect
 from serve_app.cli.options import (
@@ -22,7 +21,7 @@ from serve_app.cli.options import (
     data_values,
     decimal_option,
 )
-from serve_app.cli.output import answer_in, console, errors_reported, exact_json
+from serve_app.cli.output import answer_in, console, errors_reported, exact_json, table
 
 STDIN = "-"
 _PARAMETERS = ("epsilon", "delta")
@@ -31,6 +30,10 @@ _PARAMETERS = ("epsilon", "delta")
 def budget(
     set_epsilon: Annotated[str | None, typer.Option(callback=decimal_option, help="New total epsilon.")] = None,
     set_delta: Annotated[str | None, typer.Option(callback=decimal_option, help="New total delta.")] = None,
+    renewal_days: Annotated[
+        int | None, typer.Option(min=1, max=3_660, help="Renew it after so many days: 1 daily, 30 monthly.")
+    ] = None,
+    no_renewal: Annotated[bool, typer.Option("--no-renewal", help="Make it a lifetime budget again.")] = False,
     tenant: Tenant = None,
     url: Url = None,
     token: Token = None,
@@ -42,12 +45,22 @@ def budget(
 
     if (set_epsilon is None) != (set_delta is None):
         raise typer.BadParameter("--set-epsilon and --set-delta go together: a budget is a pair")
+    if renewal_days is not None and no_renewal:
+        raise typer.BadParameter("--renewal-days and --no-renewal contradict each other")
+    if set_epsilon is None and (renewal_days is not None or no_renewal):
+        raise typer.BadParameter("windows are set with the budget: give --set-epsilon and --set-delta too")
     with errors_reported():
         connection = connect(url, token, tenant, home, "viewer" if set_epsilon is None else "admin")
         call = (
             calls.budget(connection.tenant_id)
             if set_epsilon is None or set_delta is None
-            else calls.set_budget(connection.tenant_id, set_epsilon, set_delta)
+            else calls.set_budget(
+                connection.tenant_id,
+                set_epsilon,
+                set_delta,
+                renewal_days=renewal_days,
+                auto_renew=False if no_renewal else None,
+            )
         )
         with connection.client() as client:
             text = client.send_raw(call).text
@@ -58,10 +71,17 @@ def budget(
     exact = answer["exact"]
     out = console()
     out.print(f"budget of {answer['tenant_id']}, {answer['allocation_count']} allocations so far")
-    rows = [(name, *(exact[f"{part}_{name}"] for part in ("total", "used", "remaining"))) for name in _PARAMETERS]
-    out.print(_table(("", "total", "used", "remaining"), rows))
+    if answer["renewal_days"] is not None:
+        out.print(f"window of {answer['renewal_days']} days, until {answer['period_end']}")
+    if answer["legal_hold"]:
+        out.print("a legal hold is in force")
+    parts = ("total", "used", "remaining", "held", "lifetime")
+    out.print(table(("", *parts), [(name, *(exact[f"{part}_{name}"] for part in parts)) for name in _PARAMETERS]))
+    for dataset in answer["datasets"]:
+        left = dataset["exact"]["remaining_epsilon"]
+        out.print(f"data set {dataset['dataset_id']}: epsilon {left} of {dataset['exact']['total_epsilon']} is left")
     out.print("")
-    out.print(_table(("filter", "counts", "spent", "cap", "holds"), _filter_rows(answer["filters"])))
+    out.print(table(("filter", "counts", "spent", "cap", "holds"), _filter_rows(answer["filters"])))
 
 
 def _filter_rows(filters: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, ...]]:
@@ -85,6 +105,8 @@ def allocate(
     delta: Delta = None,
     key: Annotated[str | None, typer.Option(help="Idempotency key. (default: a fresh one)")] = None,
     reserve: Annotated[bool, typer.Option("--reserve", help="Hold it, to be committed or voided later.")] = False,
+    dataset: Annotated[str | None, typer.Option(help="Registered data set that is used.")] = None,
+    partition: Annotated[str | None, typer.Option(help="Registered partition of it that is used alone.")] = None,
     tenant: Tenant = None,
     url: Url = None,
     token: Token = None,
@@ -95,6 +117,8 @@ def allocate(
     from serve_app.client import calls
 
     body = {"job_id": job, "epsilon": epsilon, "delta": delta or "0", "mode": "reserve" if reserve else "consume"}
+    scopes = {"dataset_id": dataset, "partition": partition}
+    body |= {name: value for name, value in scopes.items() if value is not None}
     key = key or str(uuid.uuid4())
     with errors_reported(_unknown_outcome(key)):
         connection = connect(url, token, tenant, home, "analyst")
@@ -112,6 +136,9 @@ def allocate(
     )
     out.print(f"allocation  {answer['allocation_id']}")
     out.print(f"remaining   epsilon {exact['remaining_epsilon']}, delta {exact['remaining_delta']}")
+    if "dataset" in answer:
+        left = answer["dataset"]["exact"]
+        out.print(f"data set    epsilon {left['remaining_epsilon']}, delta {left['remaining_delta']}")
 
 
 def apply(
@@ -196,7 +223,7 @@ def plan(
         )
         for theorem in answer["theorems"]
     ]
-    out.print(_table(("theorem", "epsilon", "delta", "note"), rows))
+    out.print(table(("theorem", "epsilon", "delta", "note"), rows))
     if answer["is_feasible"]:
         left = answer["exact"]["remaining_epsilon_after"]
         out.print(f"fits the budget; after it a claim of epsilon {left} would still fit")
@@ -232,12 +259,3 @@ def _unknown_outcome(key: str) -> str:
 def _replay_note(headers: Mapping[str, str]) -> str:
     replayed = headers.get("idempotency-replayed") == "true"
     return " (the answer of an earlier request with this key; nothing was charged now)" if replayed else ""
-
-
-def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for head in heads:
-        table.add_column(head, overflow="fold")
-    for row in rows:
-        table.add_row(*row)
-    return table

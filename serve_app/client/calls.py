@@ -75,24 +75,63 @@ def apply(body: Mapping[str, Any], idempotency_key: str | None = None) -> Call:
     return _keyed("POST", f"{PREFIX}/mechanism/apply", body, idempotency_key)
 
 
-def set_budget(tenant_id: str, epsilon: str, delta: str) -> Call:
-    """Creates or raises a budget."""
-    return Call("PUT", f"{PREFIX}/budget/{_segment(tenant_id)}", {"epsilon": epsilon, "delta": delta})
+def set_budget(
+    tenant_id: str, epsilon: str, delta: str, *, renewal_days: int | None = None, auto_renew: bool | None = None
+) -> Call:
+    """Creates or raises a budget; changes its windows where one of the last two is given."""
+    windows = {"renewal_days": renewal_days, "auto_renew": auto_renew}
+    wished = {name: value for name, value in windows.items() if value is not None}
+    return Call("PUT", f"{PREFIX}/budget/{_segment(tenant_id)}", {"epsilon": epsilon, "delta": delta} | wished)
 
 
 def budget(tenant_id: str) -> Call:
-    """A tenant's budget."""
+    """A tenant's budget, in this window and over its lifetime, and its data sets."""
     return Call("GET", f"{PREFIX}/budget/{_segment(tenant_id)}")
 
 
-def commit(allocation_id: str) -> Call:
-    """Commits a hold."""
-    return Call("POST", f"{PREFIX}/budget/allocations/{_segment(allocation_id)}/commit")
+def set_dataset(tenant_id: str, dataset_id: str, body: Mapping[str, Any]) -> Call:
+    """Registers a data set, raises its budget or adds partitions."""
+    return Call("PUT", f"{PREFIX}/budget/{_segment(tenant_id)}/datasets/{_segment(dataset_id)}", body)
 
 
-def void(allocation_id: str) -> Call:
+def dataset(tenant_id: str, dataset_id: str) -> Call:
+    """A data set, whole and by partition."""
+    return Call("GET", f"{PREFIX}/budget/{_segment(tenant_id)}/datasets/{_segment(dataset_id)}")
+
+
+def datasets(tenant_id: str) -> Call:
+    """All data sets of a tenant."""
+    return Call("GET", f"{PREFIX}/budget/{_segment(tenant_id)}/datasets")
+
+
+def set_legal_hold(tenant_id: str, in_force: bool, reason: str) -> Call:
+    """Places or lifts a legal hold."""
+    return Call("PUT", f"{PREFIX}/budget/{_segment(tenant_id)}/legal-hold", {"in_force": in_force, "reason": reason})
+
+
+def denials(tenant_id: str, limit: int = 100) -> Call:
+    """The latest refusals."""
+    return Call("GET", f"{PREFIX}/budget/{_segment(tenant_id)}/denials", params={"limit": str(limit)})
+
+
+def commit(allocation_id: str, steps: int | None = None, tenant_id: str | None = None) -> Call:
+    """Commits a hold; of a repeated event only the repetitions that were run, where `steps` says how many."""
+    return _settling(allocation_id, "commit", tenant_id, steps=steps)
+
+
+def void(allocation_id: str, tenant_id: str | None = None) -> Call:
     """Takes back a hold, stating that no data was read."""
-    return Call("POST", f"{PREFIX}/budget/allocations/{_segment(allocation_id)}/void")
+    return _settling(allocation_id, "void", tenant_id)
+
+
+def expire(allocation_id: str, tenant_id: str | None = None) -> Call:
+    """Says that a hold's time has passed, so that it is spent for good."""
+    return _settling(allocation_id, "expire", tenant_id)
+
+
+def adjust(allocation_id: str, statement: str, tenant_id: str | None = None) -> Call:
+    """Takes back an ended allocation's charge, on an operator's signed statement (a compact JWS)."""
+    return _settling(allocation_id, "adjust", tenant_id, statement=statement)
 
 
 def plan(body: Mapping[str, Any]) -> Call:
@@ -114,6 +153,11 @@ def picture(format: str = "png") -> Call:  # noqa: A002 - the interface's own wo
 def refused(status: int, document: Mapping[str, Any]) -> RefusedError:
     """The error that a problem document stands for."""
     return BudgetExhaustedError(status, document) if status == 402 else RefusedError(status, document)
+
+
+def _settling(allocation_id: str, end: str, tenant_id: str | None, **said: str | int | None) -> Call:
+    body = {name: value for name, value in {"tenant_id": tenant_id, **said}.items() if value is not None}
+    return Call("POST", f"{PREFIX}/budget/allocations/{_segment(allocation_id)}/{end}", body or None)
 
 
 def _keyed(method: str, path: str, body: Mapping[str, Any], key: str | None) -> Call:

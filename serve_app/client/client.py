@@ -113,7 +113,13 @@ def _arguments(call: Call) -> dict[str, Any]:
 
 
 def _again(call: Call, attempt: int, response: httpx.Response) -> bool:
-    return call.repeatable and response.status_code in _PASSING and attempt + 1 < ATTEMPTS
+    passing = response.status_code in _PASSING or not _is_an_answer(response)
+    return call.repeatable and passing and attempt + 1 < ATTEMPTS
+
+
+def _is_an_answer(response: httpx.Response) -> bool:
+    """Whether the service answered. The load balancer speaks plain text, and says 404 before it knows the service."""
+    return response.is_success or "json" in response.headers.get("content-type", "")
 
 
 def _give_up_or_go_on(call: Call, attempt: int, error: httpx.TransportError) -> None:
@@ -130,8 +136,7 @@ def _pause(attempt: int) -> float:
 def _accepted(response: httpx.Response) -> httpx.Response:
     if response.is_success:
         return response
-    try:
-        document = response.json()
-    except ValueError:
-        document = {"detail": response.text[:200]}
+    if not _is_an_answer(response):
+        raise ServiceUnreachableError(f"{response.request.url}: {response.status_code} {response.text[:200]}")
+    document = response.json()
     raise refused(response.status_code, document if isinstance(document, dict) else {"detail": str(document)})

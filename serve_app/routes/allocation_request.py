@@ -31,6 +31,7 @@ DEFAULT_TTL_SECONDS = 3_600
 MAX_TTL_SECONDS = 30 * 86_400
 _HEAVY = (*get_args(Composition), PoissonGaussianEvent, FixedSizeGaussianEvent)
 """Events whose price may take a second."""
+_SCOPES = frozenset({"dataset_id", "partition"})
 _SERVICES = {f"aumos-{name}-engine": name for name in ("tabular", "text", "image", "audio", "video", "healthcare")}
 
 
@@ -101,7 +102,7 @@ def read_allocation(
     except InvalidValueError as error:
         raise invalid(error.field, error.reason) from None
     engine = source_engine(body.source_engine, principal, service_name)
-    details = _details(body, purpose)
+    asked = _details(body, purpose)
     ttl = hold_seconds(body.ttl_seconds, hold=body.mode == "reserve")
     request = {
         "operation": "allocate",
@@ -109,10 +110,11 @@ def read_allocation(
         "event": event_to_wire(event),
         "delta": decimal_text(delta),
         "source_engine": engine,
-        "details": details,
+        "details": asked,
         "ttl_seconds": ttl,
         "input_digest": body.input_digest,
     }
+    check_scopes(body.dataset_id, body.partition)
     rest = {
         "tenant_id": tenant_id,
         "job_id": body.job_id,
@@ -120,8 +122,10 @@ def read_allocation(
         "request_hash": sha256(canonical_json(request)).hex(),
         "source_engine": engine,
         "actor": principal.subject,
-        "details": details,
+        "details": {name: value for name, value in asked.items() if name not in _SCOPES},
         "ttl_seconds": ttl,
+        "dataset_id": body.dataset_id,
+        "partition": body.partition,
     }
     return Unpriced(event, delta, rest)
 
@@ -167,9 +171,20 @@ def described_event(data: Mapping[str, Any]) -> Event:
     """
     event = event_from_wire(data)
     if any(isinstance(leaf, ParallelEvent) for leaf, _ in leaves(event)):
-        reason = "is parallel, but no partitions are registered, so nothing says that they are disjoint: use composed"
+        reason = "is parallel: allocate each part by itself under its registered partition, and only the largest counts"
         raise InvalidValueError("event", reason)
     return event
+
+
+def check_scopes(dataset_id: str | None, partition: str | None) -> None:
+    """Refuses a partition without the data set that it is of, and names that cannot be stored."""
+    if dataset_id is None and partition is None:
+        return
+    if dataset_id is None:
+        raise invalid("partition", "belongs to a data set: name it in dataset_id")
+    for name, value in (("dataset_id", dataset_id), ("partition", partition)):
+        if value is not None and "\x00" in value:
+            raise invalid(name, "must not have a NUL")
 
 
 def _details(body: AllocateBody, purpose: str | None) -> dict[str, str | int]:

@@ -5,7 +5,7 @@ FastAPI's dependency resolution and validation cost more than the whole decision
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -22,13 +22,14 @@ from accounting.ledger.canonical import GENESIS_HASH
 from accounting.ledger.entry import Entry, EntryKind
 from accounting.ledger.store import StoreUnavailableError
 from accounting.values import InvalidValueError, PrivacyLoss
-from deployments.budget.owner import BudgetOwner, OverloadedError
+from deployments.budget.owner import BudgetOwner, HaltedError, OverloadedError
 from serve_app.auth.principal import Principal
 from serve_app.auth.tokens import TokenVerifier
-from serve_app.problems import Code, Problem, invalid, overloaded, problem_response, unavailable
+from serve_app.problems import Code, Problem, halted, invalid, overloaded, problem_response, unavailable
 from serve_app.requests import MAX_BODY, MAX_BULK_BODY, decode, decoder_of, read_asgi_body
 from serve_app.routes.allocation_request import Unpriced, read_allocation
-from serve_app.routes.answers import allocation_answer, refusal, unpriced
+from serve_app.routes.answers import allocation_answer
+from serve_app.routes.refusals import refusal, unpriced
 from serve_app.schemas import AllocateBatchBody, AllocateBody
 
 log = structlog.get_logger()
@@ -83,8 +84,10 @@ class HotEndpoint:
             await problem_response(problem, headers.get(b"accept") or "")(scope, receive, send)
             return
         except OverloadedError:
-            overload = overloaded()
-            await problem_response(overload)(scope, receive, send)
+            await problem_response(overloaded())(scope, receive, send)
+            return
+        except HaltedError as error:
+            await problem_response(halted(str(error)))(scope, receive, send)
             return
         except StoreUnavailableError:
             await problem_response(unavailable("The ledger did not answer"))(scope, receive, send)
@@ -104,17 +107,18 @@ class HotEndpoint:
 class HotFirst:
     """An ASGI app that answers the hot paths itself and leaves everything else to the app behind it.
 
-    The hot paths so skip the middleware that every FastAPI app puts around its routes.
+    The hot paths so skip the middleware that every FastAPI app puts around its routes. On Ray they skip more than that:
+    `serve_app.direct`.
     """
 
     def __init__(self, hot: Mapping[str, ASGIApp], app: FastAPI) -> None:
-        self._hot = hot
+        self.hot = hot
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["method"] == "POST":
             path = scope["path"].removeprefix(scope.get("root_path", ""))
-            await self._hot.get(path, self.app)(scope, receive, send)
+            await self.hot.get(path, self.app)(scope, receive, send)
         else:
             await self.app(scope, receive, send)
 
@@ -131,15 +135,14 @@ def hot_endpoints(verifier: TokenVerifier, owner: Callable[[], BudgetOwner], *, 
     pricing = ThreadPoolExecutor(PRICED_AT_ONCE, thread_name_prefix="pricing")
 
     async def priced_aside(asked: Unpriced) -> Allocate:
-        """The command, priced in a thread: in epsilon and delta, and in what the tenant's own filters count.
+        """The command, priced in a thread: in epsilon and delta, and in what the filters of tenant and data set count.
 
         The owner decides on its loop, for all tenants; there it then finds the costs computed already.
         """
         loop = asyncio.get_running_loop()
         command = await loop.run_in_executor(pricing, asked.priced)
-        budget = await owner().budget(command.tenant_id, command.actor)
-        if budget is not None:
-            await loop.run_in_executor(pricing, _warm, budget, command)
+        budgets = await owner().budgets(command.tenant_id, command.actor, command.dataset_id)
+        await loop.run_in_executor(pricing, _warm, budgets, command)
         return command
 
     async def allocate(principal: Principal, headers: Headers, body: bytes) -> Answer:
@@ -161,6 +164,8 @@ def hot_endpoints(verifier: TokenVerifier, owner: Callable[[], BudgetOwner], *, 
                 waiting.append(problem)
             except OverloadedError:
                 waiting.append(overloaded())
+            except HaltedError as error:
+                waiting.append(halted(str(error)))
         return b'{"results":[' + b",".join([await _batch_item(item) for item in waiting]) + b"]}", False
 
     async def do_nothing(principal: Principal, headers: Headers, body: bytes) -> Answer:
@@ -185,6 +190,8 @@ _NOTHING = Entry(
     at=datetime.min.replace(tzinfo=UTC),
     budget=_NO_BUDGET,
     spent=_NO_BUDGET.nothing(),
+    held=_NO_BUDGET.nothing(),
+    lifetime=_NO_BUDGET.nothing(),
     operations=0,
     period_start=datetime.min.replace(tzinfo=UTC),
     prev_hash=GENESIS_HASH,
@@ -198,14 +205,15 @@ def _asked(principal: Principal, headers: Headers, body: AllocateBody, index: in
     return read_allocation(body, principal, key, headers.get(b"x-service-name"))
 
 
-def _warm(budget: Budget, command: Allocate) -> None:
-    """Computes what the budget's members will count; they remember it.
+def _warm(budgets: Sequence[Budget], command: Allocate) -> None:
+    """Computes what the budgets' members will count; they remember it.
 
     Raises:
         Problem: If one has no price for the event.
     """
     try:
-        budget.charge(command.event, command.loss)
+        for budget in budgets:
+            budget.charge(command.event, command.loss)
     except (InvalidValueError, PricingDisagreementError) as error:
         # Nothing is remembered of a failure, so it must not wait for the owner to meet it.
         raise unpriced(str(error)) from None
@@ -234,4 +242,6 @@ async def _batch_item(item: Problem | Awaitable[Verdict]) -> bytes:
             problem = unavailable("The ledger did not answer")
         except OverloadedError:
             problem = overloaded()
+        except HaltedError as error:
+            problem = halted(str(error))
     return json.dumps({"status_code": problem.status, "replayed": False, "problem": problem.document()}).encode()

@@ -13,6 +13,7 @@ import secrets
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import Annotated, Any
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -29,7 +30,7 @@ from serve_app.auth.principal import SPENDERS, Principal
 from serve_app.client import calls
 from serve_app.client.client import AsyncPrivacyClient
 from serve_app.identifiers import TEXT_RULE, valid_text
-from serve_app.problems import invalid, relayed, unavailable
+from serve_app.problems import Code, Problem, invalid, relayed, unavailable
 from serve_app.requests import MAX_BULK_BODY, body_of, described
 from serve_app.routes.access import principal_by
 from serve_app.routes.allocation_request import disagreement, idempotency_key, source_engine
@@ -37,6 +38,8 @@ from serve_app.schemas import ApplyBody
 from serve_app.service import Service, new_app
 
 CONFIDENCE = 0.95
+KEPT_AT_LEAST = timedelta(days=365)
+"""A release may be purged when it is a year old, and not before."""
 _WHOLE_NUMBERS = frozenset({"integer", "int", "count", "counts"})
 
 
@@ -87,6 +90,8 @@ def create_mechanisms_app(service: Service) -> FastAPI:
         replayed = response.headers.get("idempotency-replayed") == "true"
         stored = await stores[-1].release(tenant_id, allocation_id) if replayed else None
         if stored is None:
+            if replayed:
+                await _check_undrawn(stores[-1], tenant_id, allocation_id)
             drawn = vault.seal(await asyncio.to_thread(prepared.release), tenant_id, allocation_id)
             stored = await stores[-1].store_release(tenant_id, allocation_id, drawn)
         values = vault.open(stored, tenant_id, allocation_id)
@@ -118,6 +123,17 @@ class ReleaseVault:
         text = self._cipher.decrypt(sealed[:12], sealed[12:], _context(tenant_id, allocation_id))
         values: list[float] = json.loads(text)
         return values
+
+
+async def _check_undrawn(store: PostgresLedgerStore, tenant_id: str, allocation_id: str) -> None:
+    """Refuses noise for a charge whose first draw may have been purged: one charge pays for one draw."""
+    opening = (await store.allocation(tenant_id, allocation_id))[0]
+    if store.now() - opening.at >= KEPT_AT_LEAST:
+        detail = (
+            "This charge was made more than a year ago, and the result that it paid for is not kept any more. Ask "
+            "again under a new key; that is a new charge."
+        )
+        raise Problem(Code.CONFLICT, detail, {"allocation_id": allocation_id})
 
 
 def _context(tenant_id: str, allocation_id: str) -> bytes:
@@ -158,6 +174,8 @@ def _charge_request(
         "source_engine": engine,
         "composition_type": body.composition_type,
         "query_description": body.query_description,
+        "dataset_id": body.dataset_id,
+        "partition": body.partition,
     }
     return request | {name: value for name, value in optional.items() if value is not None}
 

@@ -14,11 +14,15 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Request
 
+from accounting.admission import Outcome, Verdict, dataset_scope, tenant_scope, unfit
 from accounting.conversion import PricingDisagreementError
+from accounting.datasets import DatasetState
 from accounting.events import Composition, event_to_wire, leaves
 from accounting.filters import Budget, Charge, largest_claim, largest_delta
 from accounting.ledger.postgres import PostgresLedgerStore
+from accounting.ledger.store import Wanted
 from accounting.plans import PlanPrice, Theorem, TheoremPrice, claimed_delta, price_plan
+from accounting.policy import renewal
 from accounting.values import ZERO, InvalidValueError, checked_delta, decimal_text
 from deployments.planning.plan import Plan, Step, check_text, composed, plan_event
 from serve_app.auth.principal import READERS, SPENDERS, Principal
@@ -30,8 +34,14 @@ from serve_app.identifiers import TEXT_RULE, valid_text
 from serve_app.problems import Code, Problem, invalid, relayed, unavailable
 from serve_app.requests import MAX_BULK_BODY, body_of, described
 from serve_app.routes.access import principal_by
-from serve_app.routes.allocation_request import described_event, disagreement, hold_seconds, idempotency_key
-from serve_app.routes.answers import shortage
+from serve_app.routes.allocation_request import (
+    check_scopes,
+    described_event,
+    disagreement,
+    hold_seconds,
+    idempotency_key,
+)
+from serve_app.routes.refusals import refusal, shortage
 from serve_app.schemas import PlanBody
 
 _METHODS: dict[str | None, Theorem] = {
@@ -44,30 +54,44 @@ _METHODS: dict[str | None, Theorem] = {
 
 
 @dataclass(frozen=True, slots=True)
-class _Standing:
-    """Where a tenant stands."""
+class _Scope:
+    """A budget that a plan would be charged to, and what its members have counted before."""
 
+    name: str
     budget: Budget
     spent: Charge
 
 
 @dataclass(frozen=True, slots=True)
+class _Standing:
+    """Where a tenant stands.
+
+    Attributes:
+        scopes: The tenant's budget, then the data set's where the plan names one.
+        dataset: That data set.
+    """
+
+    scopes: tuple[_Scope, ...]
+    dataset: DatasetState | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class _Estimate:
-    """A plan's price, and whether the tenant's budget would admit it as one charge.
+    """A plan's price, and whether every budget that it touches would admit it as one charge.
 
     Attributes:
         event: The plan as one event.
         price: Under every theorem.
         operations: How many operations it is of.
-        standing: Before it.
-        charge: What the budget's filters would count; None where no theorem has a valid price.
+        scopes: The budgets that it touches, before it.
+        charges: What each of their filters would count; empty where no theorem has a valid price.
     """
 
     event: Composition
     price: PlanPrice
     operations: int
-    standing: _Standing
-    charge: Charge | None
+    scopes: tuple[_Scope, ...]
+    charges: tuple[Charge, ...]
 
 
 def plan_router(
@@ -80,15 +104,27 @@ def plan_router(
     router = APIRouter()
     Asking = Annotated[Principal, Depends(principal_by(verifier))]  # noqa: N806 - a type
 
-    async def standing(tenant_id: str) -> _Standing:
-        head = (await store().tails({tenant_id: ()}))[tenant_id].head
+    async def standing(tenant_id: str, dataset_id: str | None, partition: str | None) -> _Standing:
+        asked = Wanted(datasets=set() if dataset_id is None else {dataset_id})
+        tail = (await store().tails({tenant_id: asked}))[tenant_id]
+        head = tail.head
         if head is not None:
-            return _Standing(head.budget, head.spent)
-        # What its first allocation would open.
-        budget = settings.default_budget()
-        if budget is None:
-            raise Problem(Code.UNKNOWN_TENANT, "An administrator has to create this tenant's budget first.")
-        return _Standing(budget, budget.nothing())
+            # A window that has ended is renewed by the next request that is decided; a plan decides nothing.
+            head = renewal(head, store().now()) or head
+            own = _Scope(tenant_scope(head), head.budget, head.spent)
+        else:
+            # What its first allocation would open.
+            budget = settings.default_budget()
+            if budget is None:
+                raise Problem(Code.UNKNOWN_TENANT, "An administrator has to create this tenant's budget first.")
+            own = _Scope("tenant lifetime", budget, budget.nothing())
+        if dataset_id is None:
+            return _Standing((own,))
+        dataset = tail.datasets[dataset_id]
+        if dataset is None:
+            raise refusal(Verdict(Outcome.UNKNOWN_DATASET))
+        scope = _Scope(dataset_scope(dataset_id, partition), dataset.budget, dataset.exposure(partition))
+        return _Standing((own, scope), dataset)
 
     async def hold(body: PlanBody, tenant_id: str, estimate: _Estimate, key: str | None, token: str) -> dict[str, Any]:
         charge = {
@@ -100,6 +136,8 @@ def plan_router(
             "ttl_seconds": body.ttl_seconds,
             "source_engine": body.source_engine,
             "purpose": body.name,
+            "dataset_id": body.dataset_id,
+            "partition": body.partition,
         }
         given = {name: value for name, value in charge.items() if value is not None}
         try:
@@ -124,7 +162,9 @@ def plan_router(
         asking.require(SPENDERS)
         tenant_id = asking.tenant(body.tenant_id, engine_call=True)
         _check_hold(body)
-        estimate = await asyncio.to_thread(_estimated, body, await standing(tenant_id), settings.default_delta)
+        check_scopes(body.dataset_id, body.partition)
+        known = await standing(tenant_id, body.dataset_id, body.partition)
+        estimate = await asyncio.to_thread(_estimated, body, known, settings.default_delta)
         answer = _answer(body, estimate)
         if body.hold:
             token = request.headers["authorization"].partition(" ")[2]
@@ -160,20 +200,26 @@ def _check_hold(body: PlanBody) -> None:
 def _estimated(body: PlanBody, standing: _Standing, default_delta: Decimal) -> _Estimate:
     try:
         event, operations, delta = _described(body)
+        if standing.dataset is not None:
+            unfitting = unfit(event, standing.dataset, body.partition)
+            if unfitting is not None:
+                raise refusal(unfitting)
         if delta == 0 and body.delta is None:
             if body.hold:
                 reason = "is missing: say how much delta the plan that is held may cost; 0 if it is purely private"
                 raise InvalidValueError("delta", reason)
             # Nothing in the plan says how much delta it may have. For an estimate as much as a budget has by default;
             # but what the tenant has not got would help nobody.
-            delta = min(default_delta, largest_delta(standing.budget, standing.spent))
+            delta = min(default_delta, *(largest_delta(scope.budget, scope.spent) for scope in standing.scopes))
         price = price_plan(event, delta)
-        charge = None if price.tightest is None else standing.budget.charge(event, price.loss)
+        charges: tuple[Charge, ...] = ()
+        if price.tightest is not None:
+            charges = tuple(scope.budget.charge(event, price.loss) for scope in standing.scopes)
     except InvalidValueError as error:
         raise invalid(error.field, error.reason) from None
     except PricingDisagreementError as error:
         raise disagreement(error) from None
-    return _Estimate(event, price, operations, standing, charge)
+    return _Estimate(event, price, operations, standing.scopes, charges)
 
 
 def _described(body: PlanBody) -> tuple[Composition, int, Decimal]:
@@ -203,19 +249,26 @@ def _described(body: PlanBody) -> tuple[Composition, int, Decimal]:
 
 
 def _answer(body: PlanBody, estimate: _Estimate) -> dict[str, Any]:
-    price, budget, spent = estimate.price, estimate.standing.budget, estimate.standing.spent
+    price = estimate.price
     if body.composition_method == "tightest":
         wanted = price.price(price.tightest or Theorem.BASIC)
     else:
         wanted = price.price(_METHODS[body.composition_method])
     missing = "No theorem prices this plan within its delta."
-    feasible, left_epsilon, left_delta = False, ZERO, ZERO
-    if estimate.charge is not None:
-        after = spent.plus(estimate.charge)
-        feasible = budget.admits(after)
-        if feasible:
-            left_epsilon, left_delta = largest_claim(budget, after), largest_delta(budget, after)
-        missing = shortage(budget, spent, estimate.charge) or ""
+    left_epsilon, left_delta = ZERO, ZERO
+    touched = [
+        (scope, charge, scope.spent.plus(charge))
+        for scope, charge in zip(estimate.scopes, estimate.charges, strict=bool(estimate.charges))
+    ]
+    feasible = bool(touched) and all(scope.budget.admits(after) for scope, _, after in touched)
+    if feasible:
+        left_epsilon = min(largest_claim(scope.budget, after) for scope, _, after in touched)
+        left_delta = min(largest_delta(scope.budget, after) for scope, _, after in touched)
+        missing = ""
+    for scope, charge, after in touched:
+        if not scope.budget.admits(after):
+            missing = f"The {scope.name} budget does not hold it. {shortage(scope.budget, scope.spent, charge)}"
+            break
     return {
         "plan_id": str(uuid.uuid4()),
         "name": body.name,

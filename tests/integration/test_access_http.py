@@ -56,10 +56,11 @@ def test_the_document_describes_what_there_is(live: Live) -> None:
 
 
 def test_the_public_keys_are_public_and_only_that(live: Live) -> None:
-    """The key set holds two keys with exactly their public fields, so no private part leaks."""
+    """The key set holds a key for each purpose with exactly its public fields, so no private part leaks."""
     keys = live.client.get("/.well-known/jwks.json").json()["keys"]
-    assert len({key["kid"] for key in keys}) == 2
-    assert all(key.keys() == {"kty", "crv", "x", "kid", "use", "alg"} for key in keys)
+    assert [key["purpose"] for key in keys] == ["tokens", "proofs", "heads"]
+    assert len({key["kid"] for key in keys}) == 3
+    assert all(key.keys() == {"kty", "crv", "x", "kid", "use", "alg", "purpose"} for key in keys)
 
 
 # Tokens that are none.

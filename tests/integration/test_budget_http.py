@@ -196,6 +196,7 @@ def test_the_first_request_of_a_tenant_opens_its_default_budget(live: Live) -> N
     assert budget["exact"] == {
         "total_epsilon": "10", "used_epsilon": "0", "remaining_epsilon": "10",
         "total_delta": "0.000011111111111111111111111111", "used_delta": "0", "remaining_delta": "0.00001",
+        "lifetime_epsilon": "0", "lifetime_delta": "0", "held_epsilon": "0", "held_delta": "0",
     }  # fmt: skip
     assert (budget["allocation_count"], budget["ledger_seq"]) == (0, 1)
     assert viewer.budget() == budget

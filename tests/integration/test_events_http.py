@@ -108,9 +108,9 @@ PARALLEL: dict[str, Any] = {"kind": "parallel", "parts": [["north", LAPLACE], ["
     ids=["alone", "repeated", "deep inside"],
 )
 def test_parallel_composition_needs_partitions_that_are_registered(engine: Caller, event: dict[str, Any]) -> None:
-    """Nobody vouches for the partitions yet, so such an event is refused wherever it stands, and nothing charged."""
+    """Partitions are registered with a data set and charged one by one: such an event is refused wherever it stands."""
     document = assert_problem(engine.allocate(event=event, delta=DELTA), 422, "invalid_request", "event")
-    assert "no partitions are registered" in document["detail"]
+    assert "allocate each part by itself under its registered partition" in document["detail"]
     assert engine.state().seq == 1
 
 

@@ -2,12 +2,16 @@
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import asyncpg
 import pytest
 
-from tests.support import APPLY, Caller, Live, assert_problem
+from accounting.ledger.postgres import PostgresLedgerStore
+from tests.ledgers import asked, opened, spent
+from tests.support import APPLY, Caller, Live, assert_problem, new_name
 
 LAPLACE: dict[str, Any] = {"mechanism": "laplace", "epsilon": "0.5", "sensitivity": 1, "data": [100.0, 200.0, 300.0]}
 GAUSSIAN: dict[str, Any] = LAPLACE | {"mechanism": "gaussian", "delta": "0.000001"}
@@ -194,3 +198,22 @@ def test_data_that_is_no_finite_number_is_refused(engine: Caller, number: str) -
 def test_the_limit_of_one_operation_holds_here_too(engine: Caller) -> None:
     """An epsilon above the limit of one operation is refused even where the budget would hold it."""
     assert_problem(engine.apply(**(LAPLACE | {"epsilon": 3})), 422, "operation_limit", "epsilon")
+
+
+@pytest.mark.parametrize(("days", "status"), [(360, 200), (370, 409)])
+async def test_a_charge_pays_for_one_draw_even_when_that_may_have_been_purged(
+    live: Live, engine: Caller, postgres: PostgresLedgerStore, days: int, status: int
+) -> None:
+    """A release may be purged after a year. Within it, what is missing was never drawn; later nobody can know."""
+    body = {**LAPLACE, "job_id": "j", "operation_id": "k"}
+    engine.apply(**body)
+    charged = (await postgres.history(engine.tenant))[1]
+    then = datetime.now(UTC) - timedelta(days=days)
+    first = opened(new_name("tenant"), now=then)
+    request = replace(asked(first.tenant_id, "1", key="k", job="j"), request_hash=charged.request_hash or "")
+    await postgres.append([first, spent(first, request, then)])
+    again = live.caller(first.tenant_id).apply(**body)
+    assert again.status_code == status, again.text
+    if status == 409:
+        document = assert_problem(again, 409, "conflict")
+        assert "under a new key" in document["detail"]

@@ -10,6 +10,7 @@ from accounting.storage import embedded
 from accounting.storage.migrate import prepare_database
 from serve_app.config import Settings
 from serve_app.service import PREFIX, Service
+from tests.integration.test_log_http import events
 from tests.support import APPLY, BATCH, PICTURE, PLAN, Live, Serving, WholeService, assert_problem, free_port
 
 
@@ -26,11 +27,11 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def fragile(database: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
     """A service of its own on that Postgres."""
     admin_url = embedded.start(database)
-    service_url = prepare_database(admin_url, "prv_fragile", "onlyForTests1")
+    urls = prepare_database(admin_url, "fragile", "onlyForTests1")
     listener = free_port()
     home = tmp_path_factory.mktemp("home")
     settings = Settings.model_validate({"home": home, "port": listener.getsockname()[1]})
-    service = Service(settings, service_url)
+    service = Service(settings, urls.service, urls.recorder)
     with (
         Serving(WholeService(service), listener),
         httpx.Client(base_url=settings.base_url, timeout=60) as client,
@@ -53,6 +54,9 @@ def test_an_outage_is_told_and_passes(fragile: Live, database: Path) -> None:
         engine.get(PICTURE),
         engine.get(f"{PREFIX}/composition/00000000-0000-8000-8000-000000000000"),
         engine.get("/health/ready"),
+        engine.get(f"{PREFIX}/log/entries"),
+        engine.get(f"{PREFIX}/log/head"),
+        engine.get(f"{PREFIX}/log/health"),
         engine.post(APPLY, json={"mechanism": "laplace", "epsilon": 1, "sensitivity": 1, "data": 1}),
         engine.post(PLAN, json={"name": "p", "steps": [{"step_name": "s", "mechanism": "laplace", "epsilon": 1}]}),
     ]
@@ -62,6 +66,8 @@ def test_an_outage_is_told_and_passes(fragile: Live, database: Path) -> None:
     batch = engine.post(BATCH, json={"allocations": [{"job_id": "during", "epsilon": "1"}]}).json()["results"]
     assert [result["status_code"] for result in batch] == [503]
     assert engine.get("/health/live").status_code == 200
+    # A stream that begins all the same ends at once, without an event: its reader comes back.
+    assert "data:" not in engine.get(f"{PREFIX}/log/events", params={"start": 0}).text
 
     embedded.start(database)
     ready = engine.get("/health/ready")
@@ -70,3 +76,5 @@ def test_an_outage_is_told_and_passes(fragile: Live, database: Path) -> None:
     assert engine.allocate(job_id="during", epsilon="1").status_code == 200
     assert engine.allocate(job_id="during", epsilon="1").headers["idempotency-replayed"] == "true"
     assert engine.state().spent == "2"
+    sent = events(engine, 3)
+    assert [one.data["job_id"] for one in sent] == [None, "before", "during"]

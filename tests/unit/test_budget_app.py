@@ -1,6 +1,6 @@
 """The budget's app where the service is at its limits: no default budget, too many requests, a bug, a ledger gone."""
 
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -10,13 +10,14 @@ import pytest
 
 from accounting.ledger.entry import Entry
 from accounting.ledger.memory import MemoryLedgerStore
-from accounting.ledger.store import LedgerStore, StoreUnavailableError, Tail
+from accounting.ledger.store import LedgerStore, StoreUnavailableError, Tail, Wanted
 from deployments.budget.owner import OverloadedError
 from proofs.signing import SigningKey
 from serve_app.auth.tokens import TokenVerifier, mint_token
 from serve_app.config import Settings
 from serve_app.routes.budget import create_budget_app
 from serve_app.routes.hot import HotEndpoint
+from serve_app.routes.standing import Standing
 from tests.support import assert_problem
 
 KEY = SigningKey.generate()
@@ -35,21 +36,26 @@ class BrokenStore(MemoryLedgerStore):
             raise self.error
         await super().append(entries)
 
-    async def tails(self, wanted: Mapping[str, Collection[str]]) -> dict[str, Tail]:
+    async def tails(self, wanted: Mapping[str, Wanted]) -> dict[str, Tail]:
         if self.error is not None:
             raise self.error
         return await super().tails(wanted)
 
 
 @asynccontextmanager
-async def serving(store: LedgerStore, home: Path, **changes: Any) -> AsyncIterator[httpx.AsyncClient]:  # noqa: ANN401
+async def serving(
+    store: LedgerStore,
+    home: Path,
+    standing: Standing | None = None,
+    **changes: Any,  # noqa: ANN401
+) -> AsyncIterator[httpx.AsyncClient]:
     """An administrator who speaks to the budget's app on that store, without a network between."""
 
     @asynccontextmanager
     async def open_store() -> AsyncIterator[LedgerStore]:
         yield store
 
-    app = create_budget_app(Settings.model_validate({"home": home, **changes}), VERIFIER, open_store)
+    app = create_budget_app(Settings.model_validate({"home": home, **changes}), VERIFIER, open_store, standing)
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     async with (
         app.app.router.lifespan_context(app.app),

@@ -311,6 +311,42 @@ class TestWithoutService:
         assert command("plan", "-", "--url", NOBODY, stdin=text).exit_code == 2
 
 
+class TestOperators:
+    """``operator-key`` and ``adjust`` before anybody is asked."""
+
+    def test_a_key_that_is_there_already_is_not_replaced(self, tmp_path: Path) -> None:
+        """Its public half may be installed somewhere."""
+        file = tmp_path / "operator.pem"
+        file.write_text("mine")
+        result = command("operator-key", "new", "-o", str(file))
+        assert (result.exit_code, result.stdout, file.read_text()) == (2, "", "mine")
+        assert "is there already" in result.stderr
+
+    def test_a_key_that_cannot_be_used_is_told(self, tmp_path: Path) -> None:
+        """Missing, readable by others, or none at all; no key is made by asking for one."""
+        file = tmp_path / "operator.pem"
+        adjust = ("adjust", "x", "--reason", "r", "--key", str(file), "--url", NOBODY, "--token", "a.e30.c")
+        assert "no such file" in command(*adjust).stderr
+        assert not file.exists()
+        file.write_text("no key")
+        file.chmod(0o644)
+        assert "others could read it" in command(*adjust).stderr
+        file.chmod(0o600)
+        assert "no unencrypted PEM key" in command(*adjust).stderr
+        assert command(*adjust).exit_code == 2
+
+    def test_an_adjustment_needs_a_reason(self, tmp_path: Path) -> None:
+        """It is what an auditor will read."""
+        assert command("adjust", "x", "--reason", " ", "--key", str(tmp_path / "k"), "--url", NOBODY).exit_code == 2
+
+    def test_an_operator_needs_only_the_base_installation(self, tmp_path: Path) -> None:
+        """The key is made where no service is installed."""
+        done = without_the_service("operator-key", "new", "-o", str(tmp_path / "operator.pem"))
+        assert done.returncode == 0, done.stderr
+        (key,) = json.loads(done.stdout)["keys"]
+        assert key.keys() == {"kty", "crv", "x", "kid"}
+
+
 class TestWithService:
     """Commands against the service."""
 
@@ -423,7 +459,8 @@ class TestWithService:
         assert "basic (tightest)" not in result.stdout
         assert "fits the budget" in result.stdout
         result = run("plan", "-", stdin=json.dumps({"name": "large", "steps": [step | {"epsilon": "31"}]}))
-        assert "does not fit the budget: None of its filters would hold." in result.stdout
+        assert "does not fit the budget: The tenant lifetime budget does not hold it." in result.stdout
+        assert "None of its filters would hold." in result.stdout
         assert json.loads(run("plan", str(file), "--json").stdout)["num_steps"] == 20
 
     def test_a_plan_can_be_held(self, run: Invoke) -> None:
@@ -447,6 +484,56 @@ class TestWithService:
         result = run("proof", "another")
         assert result.exit_code == 1
         assert "refused: not_found" in result.stderr
+
+    def test_a_budget_with_windows_shows_this_one_and_the_lifetime(self, run: Invoke) -> None:
+        """The window's length and end, what is held, and what no window takes away."""
+        put = ("budget", "--set-epsilon", "3", "--set-delta", "0")
+        assert run(*put, "--renewal-days", "7").exit_code == 0
+        run("allocate", "--epsilon", "0.5", "--job", "j", "--reserve")
+        result = run("budget")
+        assert "window of 7 days, until 2" in result.stdout
+        lines = [line.split() for line in result.stdout.splitlines()]
+        assert ["total", "used", "remaining", "held", "lifetime"] in lines
+        assert ["epsilon", "3", "0.5", "2.5", "0.5", "0.5"] in lines
+        assert run(*put, "--no-renewal").exit_code == 0
+        assert "window" not in run("budget").stdout
+        assert run(*put, "--no-renewal", "--renewal-days", "7").exit_code == 2
+        assert run("budget", "--renewal-days", "7").exit_code == 2
+
+    def test_a_data_set_is_registered_charged_and_shown(self, run: Invoke) -> None:
+        """Each of its partitions has a line, and the budget names what is left of it."""
+        register = ("dataset", "cohort", "--epsilon", "2", "--unit", "patient")
+        parts = ("--partition", "north", "--partition", "south", "--basis", "by hospital")
+        result = run(*register, *parts)
+        assert result.exit_code == 0, result.stderr
+        assert "data set cohort: a patient is protected, add_remove" in result.stdout
+        spend = ("allocate", "--epsilon", "0.5", "--job", "j", "--dataset", "cohort", "--partition", "north")
+        assert "data set    epsilon 1.5, delta 0" in run(*spend).stdout
+        lines = [line.split() for line in run("dataset", "cohort").stdout.splitlines()]
+        assert ["(most", "exposed)", "0.5", "2", "1.5", "0"] in lines
+        assert ["north", "0.5", "2", "1.5", "0"] in lines
+        assert ["south", "0", "2", "2", "0"] in lines
+        assert "data set cohort: epsilon 1.5 of 2 is left" in run("budget").stdout
+        assert json.loads(run("dataset", "cohort", "--json").stdout)["privacy_unit"] == "patient"
+        assert "refused: not_found" in run("dataset", "nothing").stderr
+        assert run("dataset", "cohort", "--epsilon", "3").exit_code == 2
+
+    def test_an_operator_makes_a_key_and_takes_a_charge_back(self, live: Live, run: Invoke, tmp_path: Path) -> None:
+        """What ``operator-key new`` prints is what the service reads; without it nothing is adjusted."""
+        key, keys = tmp_path / "operator.pem", live.service.settings.operator_keys_file
+        made = command("operator-key", "new", "-o", str(key))
+        assert made.exit_code == 0
+        assert (key.stat().st_mode & 0o777, "operators.json" in made.stderr) == (0o600, True)
+        charged = json.loads(run("allocate", "--epsilon", "0.5", "--job", "j", "--json").stdout)["allocation_id"]
+        adjust = ("adjust", charged, "--reason", "nothing was read", "--key", str(key))
+        assert "refused: forbidden" in run(*adjust).stderr
+        keys.write_text(made.stdout)
+        result = run(*adjust, "--evidence", "ticket 17")
+        assert result.exit_code == 0, result.stderr
+        assert "adjusted: epsilon 0.5, delta 0 taken back" in result.stdout
+        assert json.loads(run("budget", "--json").stdout)["lifetime_epsilon"] == 0
+        assert json.loads(run(*adjust, "--json").stdout)["state"] == "adjusted"
+        keys.unlink()
 
     def test_a_given_token_speaks_for_its_own_tenant(self, live: Live, run: Invoke) -> None:
         """A token reads its own tenant's budget unnamed, and without the role for it cannot set the budget."""
