@@ -46,6 +46,10 @@ class Settle:
     steps: int | None = None
     statement: str | None = None
 
+    def __post_init__(self) -> None:
+        if self.steps is not None and self.kind is not EntryKind.COMMITTED:
+            raise ValueError("only a commit says how many steps were run")
+
     @property
     def dataset_id(self) -> str | None:
         """The data set that the allocation is charged on, if one is."""

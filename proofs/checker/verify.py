@@ -27,6 +27,7 @@ from proofs.certificate import (
 from proofs.checker.admission import Division, check_admission, check_composition
 from proofs.checker.body import OPENINGS, Body, moment_text, read_body
 from proofs.checker.chain import check_links
+from proofs.checker.datasets import Account
 from proofs.checker.facts import Findings, facts_of
 from proofs.checker.kernel import check_work
 from proofs.checker.lives import check_life, division_of
@@ -121,7 +122,8 @@ def _verify(text: str | bytes, trusted_keys: Keys | None, operator_keys: Keys | 
                 operators.append(check_statement(body, operator_keys))
             except MalformedError as error:
                 reasons.append(f"entry at position {body.seq}: {error}")
-    registrations = [bodies[entry] for entry in bundle.registrations if entry in bodies]
+    registrations = sorted([bodies[entry] for entry in bundle.registrations if entry in bodies], key=lambda b: b.seq)
+    reasons += _check_registrations(registrations)
     for number, certificate in enumerate(bundle.certificates, start=1):
         name = f"certificate {number} (position {certificate.entry.seq})"
         found = _check_certificate(certificate, bundle.job_id, bodies, registrations)
@@ -208,6 +210,24 @@ def _check_scope(certificate: Certificate, opening: Body) -> Iterator[str]:
         Fraction(derivation.numbers["lifetime_epsilon"]), Fraction(derivation.numbers["lifetime_delta"])
     ):
         yield "the sum over all windows is not the ledger's"
+
+
+def _check_registrations(registrations: Sequence[Body]) -> Iterator[str]:
+    """Whether the registrations, in order of position, are such, and those of one data set extend each other."""
+    known: dict[str, Account] = {}
+    for body in registrations:
+        account = body.account
+        if account is None or account.registration is None:
+            yield f"entry at position {body.seq}: registers no data set"
+            continue
+        before = known.get(account.dataset_id)
+        if before is not None and before.registration is not None:
+            same_members = account.budget.kept() == before.budget.kept()
+            if not same_members or not account.budget.covers(before.budget):
+                yield f"entry at position {body.seq}: lowers the data set's budget, or has other member filters"
+            if not account.registration.extends(before.registration):
+                yield f"entry at position {body.seq}: registers the data set anew with other people in it"
+        known[account.dataset_id] = account
 
 
 def _check_dataset(certificate: Certificate, opening: Body, registrations: Sequence[Body]) -> Iterator[str]:

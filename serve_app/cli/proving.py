@@ -48,6 +48,9 @@ def verify(
     keys: Annotated[
         Path | None, typer.Option(help="Public keys that you trust: a JWK set, as /.well-known/jwks.json gives.")
     ] = None,
+    operator_keys: Annotated[
+        Path | None, typer.Option(help="Operators' public keys, a JWK set: checks who signed adjustments.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Check a proof offline, without the service. Exit status 0: valid; 1: not valid; 2: a file cannot be read."""
@@ -55,8 +58,8 @@ def verify(
 
     with errors_reported():
         text = _read(file)
-        trusted = None if keys is None else _key_set(_read(keys), keys)
-    report = verify_document(text, trusted)
+        trusted, operators = (None if path is None else _key_set(_read(path), path) for path in (keys, operator_keys))
+    report = verify_document(text, trusted, operators)
     if as_json:
         typer.echo(json.dumps(dataclasses.asdict(report)))
     else:

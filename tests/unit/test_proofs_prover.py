@@ -17,9 +17,12 @@ from tests.unit.proofs_helpers import (
     GAUSSIAN,
     JOB,
     LAPLACE,
+    PATIENTS,
     SIGNER,
     TENANT,
+    WIDE,
     Ledger,
+    eventful_ledger,
     sample,
     sample_ledger,
 )
@@ -86,6 +89,29 @@ def test_an_opening_without_what_it_opens_with_is_an_error() -> None:
     for torn in (replace(opening, event=None), replace(opening, charge=None), replace(opening, allocation_id=None)):
         with pytest.raises(ValueError, match="without"):
             prove_job([torn], SIGNER)
+
+
+def test_a_data_set_that_is_touched_without_a_charge_is_an_error() -> None:
+    """Nor is a registration made up, or taken from an entry that is none."""
+    ledger = Ledger(WIDE)
+    registration = ledger.register(PATIENTS, ALL_MEMBERS)
+    opening = ledger.allocate(CLAIM, on=("patients", None))
+    assert opening.dataset is not None
+    torn = replace(opening, dataset=replace(opening.dataset, charge=None))
+    with pytest.raises(ValueError, match="a data set is touched without a charge"):
+        prove_job([torn], SIGNER, registrations=[registration])
+    assert registration.dataset is not None
+    empty = replace(registration, dataset=replace(registration.dataset, dataset=None))
+    with pytest.raises(ValueError, match="no data set is registered there"):
+        prove_job([opening], SIGNER, registrations=[empty])
+
+
+def test_only_the_registrations_that_are_needed_are_carried() -> None:
+    """The last one before each charge, once, and not again among the neighbours."""
+    ledger = eventful_ledger()
+    document = ledger.proof()
+    assert [entry["seq"] for entry in document["registrations"]] == [2, 3, 20]
+    assert not {2, 3, 20} & {entry["seq"] for entry in document["neighbours"]}
 
 
 def test_a_document_that_nobody_would_read_is_not_signed() -> None:

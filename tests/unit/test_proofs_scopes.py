@@ -257,6 +257,34 @@ def test_each_charge_is_proved_by_the_registration_before_it() -> None:
 
 
 @pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda body: body["dataset"].update(unit="person"), "registers the data set anew with other people in it"),
+        (lambda body: body["dataset"].update(adjacency="replace_one"), "anew with other people in it"),
+        (lambda body: body["dataset"]["budget"]["promise"].update(epsilon="49"), "lowers the data set's budget"),
+        (lambda body: body["dataset"]["budget"]["renyi"].update(order=9), "or has other member filters"),
+    ],
+)
+def test_registrations_that_contradict_each_other_are_refused(change: Change, reason: str) -> None:
+    """Also where nothing of what was between them is in the document."""
+    ledger = on()
+    ledger.register(replace(PATIENTS, partitions=("north", "south", "west")), ALL_MEMBERS)
+    ledger.allocate(LAPLACE, on=("patients", "west"))
+    document = ledger.proof(alone=True)
+    accepted(document)
+    with_body(document["registrations"][1], change)
+    refused(document, f"entry at position 5: {reason}" if reason.startswith(("registers", "lowers")) else reason)
+
+
+def test_a_registration_that_registers_nothing_is_refused() -> None:
+    """What else happened to a data set says nothing of who is in it."""
+    ledger = on()
+    document = ledger.proof()
+    document["registrations"].append(document["neighbours"].pop(0))
+    refused(document, "entry at position 1: registers no data set")
+
+
+@pytest.mark.parametrize(
     ("event", "place", "loss"),
     [
         (replace(LAPLACE, unit="visit"), ("patients", None), None),
