@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PORT ?= 8000
 
-.PHONY: run test mutants lint typecheck format bench bench-accounting clean
+.PHONY: run test mutants simulate lint typecheck format bench bench-accounting clean
 
 run: $(VENV)/.service
 	@$(BIN)/python -m serve_app.quickstart.run --port $(PORT)
@@ -29,6 +29,10 @@ typecheck: $(VENV)/.dev
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# A million client operations with faults on, in virtual time; SIM_ARGS='--first-seed 7 --seeds 1' replays a seed.
+simulate: $(VENV)/.dev
+	$(BIN)/python -m tests.simulation $(or $(SIM_ARGS),--seeds 1000 --operations 1000)
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.allocate $(BENCH_ARGS)

@@ -1,13 +1,15 @@
 """The service's apps as Ray Serve applications, each with its own ingress."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from fastapi import FastAPI
 from ray import serve
+from starlette.types import ASGIApp
 
 from deployments.deployment import ingress_application
 from serve_app.apps import APPS, App
+from serve_app.direct import answer_directly
 from serve_app.routes.hot import HotFirst
 from serve_app.service import Service
 
@@ -24,7 +26,7 @@ def run_targets(service: Service) -> list[serve.RunTarget]:
     """What Ray Serve is to run."""
     return [
         serve.RunTarget(
-            ingress_application(app.name, _builder(app.create, service), replicas=_replicas(app, service)),
+            ingress_application(app.name, _builder(app, service), replicas=_replicas(app, service)),
             name=app.name,
             route_prefix=app.prefix or "/",
         )
@@ -38,9 +40,14 @@ def _replicas(app: App, service: Service) -> int | dict[str, Any]:
     return service.settings.budget_replicas if app.name == "budget" else 1
 
 
-def _builder(create: Callable[[Service], FastAPI | HotFirst], service: Service) -> Callable[[], FastAPI | HotFirst]:
+def _builder(app: App, service: Service) -> Callable[[], FastAPI | HotFirst]:
+    create, prefix = app.create, app.prefix
+
     # Sent to the replica by value, so that it imports the module of its own app and no other.
     def build() -> FastAPI | HotFirst:
-        return create(service)
+        made = create(service)
+        hot: Mapping[str, ASGIApp] = getattr(made, "hot", {})
+        answer_directly({f"{prefix}{path}": endpoint for path, endpoint in hot.items()})
+        return made
 
     return build

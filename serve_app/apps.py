@@ -8,6 +8,7 @@ from fastapi import FastAPI
 from serve_app.routes.budget import budget_app_of
 from serve_app.routes.front import create_front_app
 from serve_app.routes.hot import HotFirst
+from serve_app.routes.log import create_log_app
 from serve_app.routes.mechanisms import create_mechanisms_app
 from serve_app.routes.pictures import create_pictures_app
 from serve_app.routes.proofs import create_proofs_app
@@ -34,6 +35,7 @@ class App:
 APPS = (
     App("front", "", create_front_app, elastic=False),
     App("budget", f"{PREFIX}/budget", budget_app_of, elastic=False),
+    App("log", f"{PREFIX}/log", create_log_app, elastic=False),
     App("mechanisms", f"{PREFIX}/mechanism", create_mechanisms_app, elastic=True),
     App("proofs", f"{PREFIX}/proof", create_proofs_app, elastic=True),
     App("pictures", f"{PREFIX}/loss", create_pictures_app, elastic=True),

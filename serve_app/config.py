@@ -1,9 +1,11 @@
 """Settings, from the environment (prefix ``AUMOS_PRIVACY_``), checked when they are read."""
 
+import json
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from accounting.admission import Limits
@@ -13,7 +15,8 @@ from accounting.filters import Budget, budget_for_claims
 class Settings(BaseSettings):
     """What an operator can choose; each field is an environment variable, as in ``AUMOS_PRIVACY_DEFAULT_EPSILON=5``."""
 
-    model_config = SettingsConfigDict(env_prefix="AUMOS_PRIVACY_", extra="ignore")
+    # What is refused is told without what was given: it may hold a password.
+    model_config = SettingsConfigDict(env_prefix="AUMOS_PRIVACY_", extra="ignore", hide_input_in_errors=True)
 
     home: Path = Field(default=Path("~/.privacy-engine"), description="Data folder: keys, the embedded database, logs.")
     host: str = Field(default="127.0.0.1", description="Name under which clients reach the service.")
@@ -22,11 +25,17 @@ class Settings(BaseSettings):
     database_service_url: SecretStr | None = Field(
         default=None, description="Postgres as a member of prv_service, where DATABASE_URL may not create roles."
     )
+    database_recorder_url: SecretStr | None = Field(
+        default=None, description="Postgres as a member of prv_recorder, where DATABASE_URL may not create roles."
+    )
     budget_replicas: int = Field(default=1, ge=1, le=64, description="Processes that own budgets.")
 
     default_epsilon: Decimal = Field(default=Decimal(10), gt=0, description="Epsilon of a budget opened by default.")
     default_delta: Decimal = Field(
         default=Decimal("1e-5"), ge=0, lt=1, description="Delta that plain claims under it may sum to."
+    )
+    budget_renewal_days: int = Field(
+        default=30, ge=1, le=3660, description="Days in a window of a budget that renews and says no length."
     )
     open_default_budget: bool = Field(default=True, description="Whether a tenant's first request opens a budget.")
     max_operation_epsilon: Decimal = Field(default=Decimal(2), gt=0, description="Largest epsilon of one operation.")
@@ -36,7 +45,25 @@ class Settings(BaseSettings):
     token_audience: str = Field(default="privacy-engine", description="`aud` that tokens must carry.")
     token_leeway_seconds: int = Field(default=10, ge=0, le=120, description="Clock skew allowed in tokens.")
 
+    kafka_brokers: str | None = Field(
+        default=None, min_length=1, description="Kafka, host:port separated by commas; absent, events are streams only."
+    )
+    kafka_options: SecretStr | None = Field(
+        default=None, description="More options of librdkafka as a JSON object, such as security.protocol."
+    )
+
+    operator_keys: Path | None = Field(
+        default=None, description="JWK set of operators' public keys; absent, keys/operators.json in the data folder."
+    )
+
     noop_route: bool = Field(default=False, description="Serve the benchmark's no-op route.")
+
+    @field_validator("kafka_options")
+    @classmethod
+    def _is_an_object(cls, given: SecretStr | None) -> SecretStr | None:
+        if given is not None:
+            _options(given)
+        return given
 
     @property
     def folder(self) -> Path:
@@ -44,9 +71,18 @@ class Settings(BaseSettings):
         return self.home.expanduser().absolute()
 
     @property
+    def operator_keys_file(self) -> Path:
+        """Where the operators' public keys are, if there are any."""
+        return (self.operator_keys or self.folder / "keys" / "operators.json").expanduser().absolute()
+
+    @property
     def base_url(self) -> str:
         """Where the service answers."""
         return f"http://{self.host}:{self.port}"
+
+    def kafka(self) -> dict[str, Any]:
+        """Further options of librdkafka."""
+        return {} if self.kafka_options is None else _options(self.kafka_options)
 
     def limits(self) -> Limits:
         """The per-operation limits."""
@@ -55,3 +91,13 @@ class Settings(BaseSettings):
     def default_budget(self) -> Budget | None:
         """What a tenant without a budget is given at its first request, if anything."""
         return budget_for_claims(self.default_epsilon, self.default_delta) if self.open_default_budget else None
+
+
+def _options(text: SecretStr) -> dict[str, Any]:
+    try:
+        options = json.loads(text.get_secret_value())
+    except ValueError:
+        options = None
+    if not isinstance(options, dict):
+        raise ValueError("must be a JSON object of librdkafka's options")
+    return options

@@ -9,7 +9,9 @@ from fastapi import FastAPI, Request
 from starlette.responses import Response
 
 from accounting.ledger.postgres import PostgresLedgerStore
+from accounting.ledger.postgres_recorder import PostgresRecorder
 from accounting.ledger.store import StoreUnavailableError
+from deployments.outbox.witness import WITNESS_FILE, Witness
 from serve_app.auth.keys import KeyRing
 from serve_app.auth.tokens import TokenVerifier
 from serve_app.config import Settings
@@ -29,10 +31,12 @@ class Service:
     Attributes:
         settings: The operator's.
         database_url: Postgres, as the service's own role.
+        recorder_url: Postgres, as the role that keeps the log.
     """
 
     settings: Settings
     database_url: str
+    recorder_url: str
 
     def keys(self) -> KeyRing:
         """The service's secrets, from the data folder."""
@@ -49,6 +53,10 @@ class Service:
             settings.token_leeway_seconds,
         )
 
+    def witness(self) -> Witness:
+        """Keeps the latest head of the log outside the database."""
+        return Witness(self.settings.folder / WITNESS_FILE, [self.keys().head_key.public_jwk])
+
     @asynccontextmanager
     async def store(self, connections: int = 4) -> AsyncIterator[PostgresLedgerStore]:
         """The ledger, for as long as an app runs."""
@@ -57,6 +65,15 @@ class Service:
             yield store
         finally:
             await store.close()
+
+    @asynccontextmanager
+    async def recorder(self, connections: int = 4) -> AsyncIterator[PostgresRecorder]:
+        """The log, for as long as an app runs."""
+        recorder = await PostgresRecorder.open(self.recorder_url, connections=connections)
+        try:
+            yield recorder
+        finally:
+            await recorder.close()
 
 
 def new_app(title: str, lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]] | None = None) -> FastAPI:

@@ -10,8 +10,15 @@ import pytest_asyncio
 from hypothesis import settings
 
 from accounting.ledger.postgres import PostgresLedgerStore
+from accounting.ledger.postgres_log import PostgresLog
 from accounting.storage import embedded
-from accounting.storage.migrate import check_service_role, ensure_service_login, migrate
+from accounting.storage.migrate import (
+    Role,
+    check_recorder_role,
+    check_service_role,
+    ensure_service_login,
+    migrate,
+)
 from serve_app.config import Settings
 from serve_app.service import Service
 from tests.support import Caller, Live, Serving, WholeService, free_port
@@ -20,7 +27,7 @@ from tests.support import Caller, Live, Serving, WholeService, free_port
 settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
 
-LOGIN, PASSWORD = "prv_test", "onlyForTests1"
+LOGIN, RECORDER_LOGIN, PASSWORD = "prv_test", "prv_test_recorder", "onlyForTests1"
 
 
 @pytest.fixture(scope="session")
@@ -47,6 +54,26 @@ def service_url(admin_url: str) -> str:
     return asyncio.run(prepare())
 
 
+@pytest.fixture(scope="session")
+def recorder_url(admin_url: str) -> str:
+    """The log's own login on that Postgres, checked as at every start."""
+
+    async def prepare() -> str:
+        url = await ensure_service_login(admin_url, RECORDER_LOGIN, PASSWORD, Role.RECORDER)
+        await check_recorder_role(url)
+        return url
+
+    return asyncio.run(prepare())
+
+
+@pytest_asyncio.fixture(scope="session")
+async def postgres_log(recorder_url: str) -> AsyncIterator[PostgresLog]:
+    """The log of everything that the tests write to that Postgres."""
+    log = await PostgresLog.open(recorder_url)
+    yield log
+    await log.close()
+
+
 @pytest_asyncio.fixture(scope="session")
 async def postgres(service_url: str) -> AsyncIterator[PostgresLedgerStore]:
     """A store on the service's login, on the tests' own event loop."""
@@ -56,11 +83,13 @@ async def postgres(service_url: str) -> AsyncIterator[PostgresLedgerStore]:
 
 
 @pytest.fixture(scope="session")
-def live(admin_url: str, service_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
+def live(
+    admin_url: str, service_url: str, recorder_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Live]:
     """The whole service over HTTP."""
     listener = free_port()
     chosen = Settings.model_validate({"home": tmp_path_factory.mktemp("home"), "port": listener.getsockname()[1]})
-    service = Service(chosen, service_url)
+    service = Service(chosen, service_url, recorder_url)
     with (
         Serving(WholeService(service), listener),
         httpx.Client(base_url=chosen.base_url, timeout=30) as client,

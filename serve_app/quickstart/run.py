@@ -7,8 +7,10 @@ from pathlib import Path
 
 from rich.console import Console
 
+from serve_app.cluster import StartError, end_like_ctrl_c
 from serve_app.config import Settings
-from serve_app.runner import StartError, end_like_ctrl_c, find_running, running_service, wait_for_signal
+from serve_app.runner import find_running, running_service
+from serve_app.supervisor import GaveUpError
 
 console = Console(highlight=False, soft_wrap=True)
 
@@ -35,13 +37,16 @@ def main() -> int:
 
     end_like_ctrl_c()
     try:
-        with running_service(settings, say) as service:
+        with running_service(settings, say) as (service, supervisor):
             say(f"Ready at [bold]{service.url}[/]")
             status = _play(service.url, options.out, settings.folder)
             console.print(f"The service stays up at [bold]{service.url}[/]. Ctrl-C stops it; the ledger is kept.")
-            wait_for_signal()
+            supervisor.watch_until_told()
     except StartError as error:
         console.print(f"[red]The service could not start:[/] {error}")
+        return 1
+    except GaveUpError as error:
+        console.print(f"[red]The service was stopped:[/] {error}. The ledger is kept in {settings.folder}")
         return 1
     except KeyboardInterrupt:
         console.print("Stopped.")

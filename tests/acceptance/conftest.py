@@ -5,16 +5,19 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 import pytest
 
+from accounting.storage import embedded
 from serve_app.auth.keys import KeyRing
 from serve_app.auth.tokens import mint_token
 from serve_app.runner import find_running
+
+TWO_OWNERS = {"AUMOS_PRIVACY_BUDGET_REPLICAS": "2"}
 
 
 @dataclass(frozen=True)
@@ -41,23 +44,44 @@ class LiveService:
         """Its Postgres, as the owner."""
         return f"postgresql://postgres:@/postgres?host={self.home / 'postgres'}"
 
+    @property
+    def ray_address(self) -> str:
+        """Where Ray's head listens."""
+        (raylet,) = self.parts("raylet")
+        words: list[str] = raylet.cmdline()
+        return next(word.partition("=")[2] for word in words if word.startswith("--gcs-address="))
+
     def replicas(self, deployment: str) -> list[psutil.Process]:
         """The processes of a deployment's replicas."""
+        return self._running(lambda name, command: name.startswith("ray::Serve") and deployment in command)
+
+    def parts(self, program: str) -> list[psutil.Process]:
+        """The processes that run a program, such as Ray's."""
+        return self._running(lambda name, _: name == program)
+
+    def postmaster(self) -> psutil.Process | None:
+        """The first process of its Postgres, if that answers."""
+        folder = self.home / "postgres"
+        if not embedded.is_ready(folder):
+            return None
+        return psutil.Process(int((folder / "postmaster.pid").read_text().splitlines()[0]))
+
+    def _running(self, wanted: Callable[[str, str], bool]) -> list[psutil.Process]:
         found = []
         for process in psutil.Process(self.pid).children(recursive=True):
             try:
-                if process.name().startswith("ray::Serve") and deployment in " ".join(process.cmdline()):
+                if wanted(process.name(), " ".join(process.cmdline())):
                     found.append(process)
             except psutil.NoSuchProcess:
                 continue
         return found
 
 
-def cli(*arguments: str, home: Path) -> subprocess.CompletedProcess[str]:
-    """Runs ``privacy-engine`` with its state in that folder."""
+def cli(*arguments: str, home: Path, **settings: str) -> subprocess.CompletedProcess[str]:
+    """Runs ``privacy-engine`` with its state in that folder, and with settings from the environment."""
     return subprocess.run(
         [sys.executable, "-m", "serve_app.cli.main", *arguments],
-        env={**os.environ, "AUMOS_PRIVACY_HOME": str(home)},
+        env={**os.environ, "AUMOS_PRIVACY_HOME": str(home), **settings},
         capture_output=True,
         text=True,
         timeout=240,
@@ -67,13 +91,13 @@ def cli(*arguments: str, home: Path) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture(scope="session")
 def live_service() -> Iterator[LiveService]:
-    """One service for all acceptance tests."""
+    """One service for all acceptance tests, with two owners of budgets."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     with tempfile.TemporaryDirectory(prefix="prv-", ignore_cleanup_errors=True) as folder:
         home = Path(folder) / "home"
-        started = cli("up", "--detach", "--port", str(port), home=home)
+        started = cli("up", "--detach", "--port", str(port), home=home, **TWO_OWNERS)
         assert started.returncode == 0, started.stderr
         running = find_running(home)
         assert running is not None

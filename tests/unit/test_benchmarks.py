@@ -3,18 +3,29 @@
 import asyncio
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from benchmarks.allocate import PATHS
-from benchmarks.load import LoadError, LoadResult, parse_wrk_output, percentile, run_load
+from benchmarks import allocate, batch, history, killed
+from benchmarks.findings import Goal, at_least, at_most, format_goals
+from benchmarks.load import (
+    SLOT,
+    LoadError,
+    LoadResult,
+    allocation_template,
+    batch_template,
+    parse_wrk_output,
+    percentile,
+    run_load,
+)
 from benchmarks.machine import Machine, parse_cpu_model
-from benchmarks.report import MeasuredPath, Ratio, Row, format_table, paired_ratio, summarize
+from benchmarks.report import MeasuredPath, Ratio, Report, Row, format_table, paired_ratio, summarize
 from benchmarks.row_lock_peer import PeerSettings, TokenVerifier
 from benchmarks.tokens import AUDIENCE, mint, mint_many, public_pem
 
@@ -98,6 +109,19 @@ class TestPythonGenerator:
         assert {(body["source_engine"], body["epsilon"]) for body in bodies} == {("tabular", "0.000001")}
         assert all(any(f"Bearer {token}".encode() in request for request in received) for token in ("one", "two"))
 
+    def test_every_item_of_a_batch_has_its_own_job(self) -> None:
+        """No two allocations share a job, within a request or across requests."""
+        with http_server("200 OK") as (url, received):
+            run_load(url, ["one"], concurrency=2, seconds=1, template=batch_template(3), generator="python")
+
+        jobs = [
+            item["job_id"]
+            for request in received
+            for item in json.loads(request.partition(b"\r\n\r\n")[2])["allocations"]
+        ]
+        assert len(jobs) == 3 * len(received) > 6
+        assert len(set(jobs)) == len(jobs)
+
     def test_an_endpoint_that_refuses_is_not_measured(self) -> None:
         """The first refusal ends the run with its status, before any load is sent."""
         with http_server("401 Unauthorized") as (url, received), pytest.raises(LoadError, match="401"):
@@ -109,6 +133,13 @@ class TestPythonGenerator:
         """Without any token the load is refused as a caller's mistake."""
         with pytest.raises(ValueError, match="token"):
             run_load("http://127.0.0.1:9/allocate", [])
+
+
+@pytest.mark.parametrize("make", [allocation_template, lambda: batch_template(2)])
+def test_templates_of_two_runs_share_no_job(make: Callable[[], str]) -> None:
+    """Numbers start anew in every run, so what stands around them differs: a repeated job would be a replay."""
+    assert make().count(SLOT) == make().count(SLOT) > 0
+    assert make() != make()
 
 
 @pytest.mark.parametrize(
@@ -151,11 +182,11 @@ class TestReport:
 
     def test_rows_are_medians_and_failures_add_up(self) -> None:
         """Failures are totals over all rounds, and a path without a peer has no ratio to one."""
-        report = summarize(self.PATHS, self.ROUNDS, MACHINE)
+        report = summarize(self.PATHS, self.ROUNDS)
 
-        assert report.rows[2] == Row(
+        assert report.row("ours") == Row(
             path="ours",
-            rps=250.0,
+            per_second=250.0,
             p50_ms=4.0,
             p99_ms=8.0,
             to_peer=Ratio(2.5, 2.0, 3.0),
@@ -164,17 +195,23 @@ class TestReport:
         )
         assert report.rows[0].to_peer is None
 
-    def test_text_names_machine_generator_and_failures(self) -> None:
-        """The text says on what and with what was measured, and does not hide failed requests."""
-        text = summarize(self.PATHS, self.ROUNDS, MACHINE).to_text()
+    def test_a_rate_counts_every_allocation_of_a_request(self) -> None:
+        """Rates count what a request holds; times and ratios are those of requests."""
+        paths = (MeasuredPath("peer", each=100), MeasuredPath("ours", peer="peer", each=100))
+        row = summarize(paths, self.ROUNDS).row("ours")
 
-        assert "2 cores, 8 GiB, Some CPU, Python 3.11.9, PostgreSQL 18.4, 2026-01-02" in text
+        assert (row.per_second, row.p50_ms, row.to_peer) == (25_000.0, 4.0, Ratio(2.5, 2.0, 3.0))
+
+    def test_text_names_generator_and_failures(self) -> None:
+        """The text says with what was measured, and does not hide failed requests."""
+        text = "\n".join(summarize(self.PATHS, self.ROUNDS).lines())
+
         assert "wrk, medians of 2 rounds" in text
         assert "ours 7" in text
 
     def test_json_carries_every_figure(self) -> None:
         """The JSON keeps the number of rounds and each ratio's spread beside its median."""
-        document = json.loads(summarize(self.PATHS, self.ROUNDS, MACHINE).to_json())
+        document = json.loads(json.dumps(summarize(self.PATHS, self.ROUNDS).figures()))
 
         assert document["rounds"] == 2
         assert document["rows"][2]["to_peer"] == {"median": 2.5, "low": 2.0, "high": 3.0}
@@ -182,7 +219,7 @@ class TestReport:
     def test_needs_a_round(self) -> None:
         """A report without a single measured round is refused."""
         with pytest.raises(ValueError, match="at least one round"):
-            summarize(self.PATHS, [], MACHINE)
+            summarize(self.PATHS, [])
 
     def test_table_is_aligned(self) -> None:
         """Columns line up whatever the width of their figures, and an absent ratio is a dash."""
@@ -192,17 +229,124 @@ class TestReport:
         ]
 
         assert format_table(rows) == [
-            "path       requests/s  p50 ms  p99 ms        ratio to peer       ratio to no-op",
+            "path       per second  p50 ms  p99 ms        ratio to peer       ratio to no-op",
             "---------  ----------  ------  ------  -------------------  -------------------",
             "peer              950    33.3    61.0                    -                    -",
             "ours, hot       2,845    10.6    20.0  2.99 (2.90 to 3.10)  0.90 (0.88 to 0.91)",
         ]
 
-    def test_the_benchmark_compares_paths_that_it_measures(self) -> None:
+    @pytest.mark.parametrize("paths", [allocate.PATHS, batch.PATHS])
+    def test_the_benchmark_compares_paths_that_it_measures(self, paths: tuple[MeasuredPath, ...]) -> None:
         """Every peer and no-op that a path is compared with is itself among the measured paths."""
-        names = {path.name for path in PATHS}
+        names = {path.name for path in paths}
 
-        assert {name for path in PATHS for name in (path.peer, path.noop) if name} <= names
+        assert {name for path in paths for name in (path.peer, path.noop) if name} <= names
+
+
+def test_the_machine_is_one_line() -> None:
+    """Figures without what they were measured on mean nothing, so one line names all of it."""
+    assert MACHINE.line() == "2 cores, 8 GiB, Some CPU, Python 3.11.9, PostgreSQL 18.4, 2026-01-02"
+
+
+class TestGoals:
+    @pytest.mark.parametrize(
+        ("goal", "met"),
+        [
+            (at_least("ratio", 3.0, 3), True),
+            (at_least("ratio", 2.999, 3), False),
+            (at_most("lost", 0, 0, places=0), True),
+            (at_most("p99", 50.01, 50), False),
+        ],
+    )
+    def test_the_unrounded_figure_decides(self, goal: Goal, met: bool) -> None:
+        """A bound itself is met, and a figure that only rounds to it is not."""
+        assert goal.met is met
+
+    def test_a_missed_goal_says_so(self) -> None:
+        """The table tells which goals were missed, beside what was wanted."""
+        table = format_goals([at_least("allocate", 12_345.6, 10_000, places=0), at_most("p99", 51.0, 50)])
+
+        assert table[2].split() == ["allocate", "12,346", "at", "least", "10,000"]
+        assert table[3].split() == ["p99", "51.00", "at", "most", "50", "missed"]
+
+    def test_allocate_is_measured_against_every_goal_of_its_own(self) -> None:
+        """Ratios and the p99 of the design's table are taken from the rows they speak of."""
+        row = Row("", 1.0, 1.0, 60.0, None, None, 0)
+        rows = {path.name: replace(row, path=path.name) for path in allocate.PATHS}
+        rows[allocate.OURS_HOT] = replace(rows[allocate.OURS_HOT], to_peer=Ratio(3.5, 3, 4))
+        rows[allocate.NOOP] = replace(rows[allocate.NOOP], to_peer=Ratio(0.8, 0.7, 0.9))
+        rows[allocate.OURS_MANY] = replace(
+            rows[allocate.OURS_MANY], to_peer=Ratio(1.8, 1, 2), to_noop=Ratio(0.5, 0.4, 0.6)
+        )
+        goals = allocate.goals_of(Report("wrk", 1, tuple(rows.values())))
+
+        assert [(goal.measured, goal.met) for goal in goals] == [
+            ("3.50", True),
+            ("1.80", True),
+            ("0.50", False),
+            ("60.0", False),
+            ("0.80", False),
+        ]
+
+
+class TestHistory:
+    SHORT = history.Figures(cold_open_ms=2.0, allocations_per_second=1_000.0, alone_ms=1.0, read_ms=1.0)
+
+    def test_ratios_are_paired_within_a_round(self) -> None:
+        """A slow round slows both histories, so the ratio is taken inside it; the figures are medians."""
+        slow = history.Figures(cold_open_ms=20.0, allocations_per_second=100.0, alone_ms=10.0, read_ms=10.0)
+        found = history.findings([(self.SHORT, self.SHORT), (slow, slow), (self.SHORT, slow)], 60.0)
+
+        assert [goal.measured for goal in found.goals] == ["1.00", "1.00", "1.00", "1.00"]
+        assert found.lines[3].split()[-3:] == ["2.00", "20.00", "1.00"]
+
+    def test_a_time_may_not_grow_and_a_rate_not_fall(self) -> None:
+        """Both directions keep to the tolerance; faster with more history is no failure."""
+        worse = history.Figures(cold_open_ms=2.3, allocations_per_second=880.0, alone_ms=1.2, read_ms=1.2)
+        better = history.Figures(cold_open_ms=1.0, allocations_per_second=2_000.0, alone_ms=0.5, read_ms=0.5)
+
+        assert [goal.met for goal in history.findings([(self.SHORT, worse)], 1.0).goals] == [False] * 4
+        assert [goal.met for goal in history.findings([(self.SHORT, better)], 1.0).goals] == [True] * 4
+
+
+class TestKilled:
+    SEEN = killed.Seen({("a", "1"): (1.0, 2.5), ("a", "2"): (2.6, 4.0), ("b", "1"): (3.0, 5.0), ("b", "2"): (5.0, 5.1)})
+
+    def test_only_what_was_sent_after_the_kill_shows_that_the_service_is_back(self) -> None:
+        """An answer that was on its way when the owner died does not count as its return."""
+        whole = {"a": killed.Ledger(frozenset({"1", "2"}), 2), "b": killed.Ledger(frozenset({"1", "2"}), 2)}
+
+        assert killed.compared(self.SEEN, whole, killed_at=2.0) == killed.Kill(
+            4, 0, 0, back_seconds=2.0, all_back_seconds=3.0
+        )
+
+    def test_what_the_ledger_lacks_is_lost_and_what_it_counts_besides_is_twice(self) -> None:
+        """An acknowledged key without an entry is lost; an operation without a key of its own was counted twice."""
+        ledgers = {"a": killed.Ledger(frozenset({"1"}), 1), "b": killed.Ledger(frozenset({"1", "2"}), 4)}
+        kill = killed.compared(self.SEEN, ledgers, killed_at=2.0)
+
+        assert (kill.lost, kill.twice) == (1, 2)
+
+    def test_a_tenant_without_an_answer_since_is_an_error(self) -> None:
+        """No time is made up for a tenant that was not answered after the kill."""
+        silent = {
+            "a": killed.Ledger(frozenset(), 0),
+            "b": killed.Ledger(frozenset(), 0),
+            "c": killed.Ledger(frozenset(), 0),
+        }
+
+        with pytest.raises(LoadError, match="c"):
+            killed.compared(self.SEEN, silent, killed_at=2.0)
+
+    def test_one_lost_allocation_misses_the_goal(self) -> None:
+        """Totals over all rounds count for what may never happen, and the median for the time."""
+        kills = [killed.Kill(10, 0, 0, 1.0, 1.5), killed.Kill(10, 1, 0, 9.0, 9.5), killed.Kill(10, 0, 0, 2.0, 2.5)]
+
+        assert [(goal.measured, goal.met) for goal in killed.findings(kills).goals] == [
+            ("1", False),
+            ("0", True),
+            ("2.00", True),
+        ]
 
 
 class TestTokens:
