@@ -26,12 +26,14 @@ import httptools
 import httpx
 import uvloop
 
-ALLOCATE_BODY: Mapping[str, str] = {"source_engine": "tabular", "epsilon": "0.000001"}
-"""The body of every allocation, less its job identifier. Epsilon is so small that no budget ends during a run."""
+EPSILON = "0.000001"
+"""Of every allocation: so small that no budget ends during a run."""
 
 Generator = Literal["wrk", "python"]
 
-_SLOT = "#" * 12
+SLOT = "#" * 12
+"""Stands in a template for the number of the request, and is as wide, so that every body has the same length."""
+
 _WRK_SCRIPT = Path(__file__).with_name("wrk_allocate.lua")
 _WRK_RESULT = re.compile(r"^bench-result (?P<fields>.+)$", re.MULTILINE)
 _RESPONSE_TIMEOUT_SECONDS = 10
@@ -74,13 +76,24 @@ def available_generator() -> Generator:
     return "wrk" if shutil.which("wrk") else "python"
 
 
+def allocation_template() -> str:
+    """A body for one allocation, its job named after the request and the template: make a template for each run."""
+    return _json(_allocation(secrets.token_hex(6), SLOT))
+
+
+def batch_template(size: int) -> str:
+    """A body for `size` allocations, each for a job of its own; as for `allocation_template`, make one for each run."""
+    run = secrets.token_hex(6)
+    return _json({"allocations": [_allocation(run, f"{SLOT}-{item:04d}") for item in range(size)]})
+
+
 def run_load(
     url: str,
     tokens: Sequence[str],
     *,
     concurrency: int = 32,
     seconds: int = 10,
-    body: Mapping[str, str] = ALLOCATE_BODY,
+    template: str | None = None,
     generator: Generator | None = None,
 ) -> LoadResult:
     """Keep an endpoint busy for a while and measure it.
@@ -90,7 +103,7 @@ def run_load(
         tokens: Bearer tokens, used in turn.
         concurrency: Connections, each with one request in flight.
         seconds: How long the load lasts.
-        body: The fields of the JSON body beside `job_id`, which is fresh in every request.
+        template: The body, in which `SLOT` stands for the number of the request; one allocation where it is absent.
         generator: What sends the load; the best that is installed when absent.
 
     Returns:
@@ -103,7 +116,7 @@ def run_load(
     """
     if not tokens:
         raise ValueError("load needs at least one bearer token")
-    template = _body_template(body)
+    template = template or allocation_template()
     _check_endpoint(url, tokens[0], template)
     if (generator or available_generator()) == "wrk":
         result = _run_wrk(url, tokens, concurrency, seconds, template)
@@ -152,15 +165,18 @@ def percentile(ordered: Sequence[float], percent: float) -> float:
     return ordered[max(rank, 1) - 1]
 
 
-def _body_template(body: Mapping[str, str]) -> str:
-    """Return the JSON body with a slot for the request's number; the rest of the identifier is random for the run."""
-    return json.dumps({"job_id": f"bench-{secrets.token_hex(6)}-{_SLOT}", **body}, separators=(",", ":"))
+def _allocation(run: str, number: str) -> dict[str, str]:
+    return {"job_id": f"bench-{run}-{number}", "source_engine": "tabular", "epsilon": EPSILON}
+
+
+def _json(body: Mapping[str, object]) -> str:
+    return json.dumps(body, separators=(",", ":"))
 
 
 def _check_endpoint(url: str, token: str, template: str) -> None:
     """Send one request by itself, so that a wrong address or token is an error and not a fast benchmark."""
     headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
-    content = template.replace(_SLOT, "0" * len(_SLOT))
+    content = template.replace(SLOT, "0" * len(SLOT))
     try:
         response = httpx.post(url, content=content, headers=headers, timeout=_RESPONSE_TIMEOUT_SECONDS)
     except httpx.HTTPError as error:
@@ -184,7 +200,7 @@ def _run_wrk(url: str, tokens: Sequence[str], concurrency: int, seconds: int, te
                 f"--script={_WRK_SCRIPT}",
                 url,
             ],
-            env={**os.environ, "BENCH_TOKENS": token_file.name, "BENCH_BODY": template, "BENCH_SLOT": _SLOT},
+            env={**os.environ, "BENCH_TOKENS": token_file.name, "BENCH_BODY": template, "BENCHSLOT": SLOT},
             capture_output=True,
             text=True,
             timeout=seconds + 60,
@@ -261,13 +277,12 @@ async def _run_python(url: str, tokens: Sequence[str], concurrency: int, seconds
     if address.scheme != "http" or address.hostname is None:
         raise LoadError(f"the Python generator speaks plain HTTP only, not {url}")
     hostname, port = address.hostname, address.port or 80
-    before, after = template.split(_SLOT)
     numbers = count(1)
-    heads = cycle([_request_head(address.netloc, address.path, token, len(template)) + before for token in tokens])
+    heads = cycle([_request_head(address.netloc, address.path, token, len(template)) for token in tokens])
     tally = _Tally()
 
     def next_request() -> bytes:
-        return f"{next(heads)}{next(numbers):0{len(_SLOT)}d}{after}".encode("ascii")
+        return f"{next(heads)}{template.replace(SLOT, f'{next(numbers):0{len(SLOT)}d}')}".encode("ascii")
 
     async def keep_connected() -> None:
         loop = asyncio.get_running_loop()

@@ -1,20 +1,18 @@
-"""From the figures of every round to a table: medians, paired ratios, JSON.
+"""From the figures of every round to a table: medians and paired ratios.
 
 A ratio is taken inside each round, between two runs that stood next to each other, and the median is taken of those.
 A machine that slows down for a minute then slows both sides of a ratio, and what travels to another machine is the
 ratio.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any
 
 from benchmarks.load import LoadResult
-from benchmarks.machine import Machine
 
-_HEADERS = ("path", "requests/s", "p50 ms", "p99 ms", "ratio to peer", "ratio to no-op")
+_HEADERS = ("path", "per second", "p50 ms", "p99 ms", "ratio to peer", "ratio to no-op")
 
 Round = Mapping[str, LoadResult]
 """One round: the figures of each path by its name."""
@@ -28,11 +26,13 @@ class MeasuredPath:
         name: What the table calls it.
         peer: The path of the row-lock peer that it is compared with, where there is one.
         noop: The path of the no-op endpoint that it is compared with, where there is one.
+        each: Allocations in one request, which is what its rate counts.
     """
 
     name: str
     peer: str | None = None
     noop: str | None = None
+    each: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +50,13 @@ class Ratio:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One path's figures, each a median over the rounds; the failures are summed."""
+    """One path's figures, each a median over the rounds; the failures are summed.
+
+    The rate counts allocations (or, for the no-op, requests); times are those of a whole request.
+    """
 
     path: str
-    rps: float
+    per_second: float
     p50_ms: float
     p99_ms: float
     to_peer: Ratio | None
@@ -65,28 +68,28 @@ class Row:
 class Report:
     """All that a benchmark has to say."""
 
-    machine: Machine
     generator: str
     rounds: int
     rows: tuple[Row, ...]
 
-    def to_text(self) -> str:
+    def lines(self) -> list[str]:
         """Return the report as people read it."""
         lines = [
-            f"machine    {self.machine.line()}",
             f"load       {self.generator}, medians of {self.rounds} rounds, ratios paired within a round",
-            "",
             *format_table(self.rows),
         ]
         failed = [f"{row.path} {row.failures}" for row in self.rows if row.failures]
         if failed:
-            lines += ["", f"failures   {', '.join(failed)}: look into them before reading the figures"]
-        return "\n".join(lines)
+            lines.append(f"failures   {', '.join(failed)}: look into them before reading the figures")
+        return lines
 
-    def to_json(self) -> str:
-        """Return the report as programs read it."""
-        document: dict[str, Any] = asdict(self)
-        return json.dumps(document, indent=2)
+    def row(self, path: str) -> Row:
+        """The row of a path, by its name."""
+        return next(row for row in self.rows if row.path == path)
+
+    def figures(self) -> dict[str, Any]:
+        """Return the report as JSON-ready data."""
+        return asdict(self)
 
 
 def paired_ratio(rounds: Sequence[Round], numerator: str, denominator: str) -> Ratio:
@@ -111,13 +114,12 @@ def paired_ratio(rounds: Sequence[Round], numerator: str, denominator: str) -> R
     return Ratio(median(ratios), min(ratios), max(ratios))
 
 
-def summarize(paths: Sequence[MeasuredPath], rounds: Sequence[Round], machine: Machine) -> Report:
+def summarize(paths: Sequence[MeasuredPath], rounds: Sequence[Round]) -> Report:
     """Reduce the figures of all rounds to one row a path.
 
     Args:
         paths: What was measured, in the order of the table.
         rounds: The figures.
-        machine: What it ran on.
 
     Returns:
         The report.
@@ -128,13 +130,18 @@ def summarize(paths: Sequence[MeasuredPath], rounds: Sequence[Round], machine: M
     if not rounds:
         raise ValueError("a report needs at least one round")
     generators = sorted({result.generator for figures in rounds for result in figures.values()})
-    return Report(machine, " and ".join(generators), len(rounds), tuple(_row(path, rounds) for path in paths))
+    return Report(" and ".join(generators), len(rounds), tuple(_row(path, rounds) for path in paths))
 
 
 def format_table(rows: Sequence[Row]) -> list[str]:
-    """Lay rows out under a header: names to the left, figures to the right."""
-    cells = [_HEADERS, *(_cells(row) for row in rows)]
-    widths = [max(len(line[column]) for line in cells) for column in range(len(_HEADERS))]
+    """Lay the rows of a report out under their header."""
+    return layout(_HEADERS, [_cells(row) for row in rows])
+
+
+def layout(headers: Sequence[str], lines: Sequence[Sequence[str]]) -> list[str]:
+    """Lay lines of cells out under a header: names to the left, figures to the right."""
+    cells = [headers, *lines]
+    widths = [max(len(line[column]) for line in cells) for column in range(len(headers))]
     table = [_align(line, widths) for line in cells]
     table.insert(1, "  ".join("-" * width for width in widths))
     return table
@@ -144,7 +151,7 @@ def _row(path: MeasuredPath, rounds: Sequence[Round]) -> Row:
     results = [figures[path.name] for figures in rounds]
     return Row(
         path=path.name,
-        rps=median(result.rps for result in results),
+        per_second=median(result.rps for result in results) * path.each,
         p50_ms=median(result.p50_ms for result in results),
         p99_ms=median(result.p99_ms for result in results),
         to_peer=paired_ratio(rounds, path.name, path.peer) if path.peer else None,
@@ -156,7 +163,7 @@ def _row(path: MeasuredPath, rounds: Sequence[Round]) -> Row:
 def _cells(row: Row) -> tuple[str, ...]:
     return (
         row.path,
-        f"{row.rps:,.0f}",
+        f"{row.per_second:,.0f}",
         f"{row.p50_ms:.1f}",
         f"{row.p99_ms:.1f}",
         str(row.to_peer or "-"),

@@ -3,7 +3,7 @@
 It is the yardstick of `make bench`, so it gets everything that a good engineer would give it: uvloop, httptools, no
 access log, a connection pool with prepared statements, asynchronous handlers throughout, and verified tokens
 remembered until they expire. What it lacks is what this project adds: no ledger, no hash chain, no idempotency, no
-row-level security, and no filter beyond a sum of epsilons.
+row-level security, and no filter beyond a sum of epsilons. Its no-op shows what FastAPI on uvicorn costs by itself.
 
 Run it with `python -m benchmarks.row_lock_peer --database-url URL --public-key FILE --port N`.
 """
@@ -72,6 +72,12 @@ class AllocateRequest(BaseModel):
     source_engine: str
     epsilon: Decimal = Field(gt=0)
     delta: Decimal = Field(default=Decimal(0), ge=0, lt=1)
+
+
+class BatchRequest(BaseModel):
+    """What an engine asks for at once."""
+
+    allocations: list[AllocateRequest] = Field(min_length=1, max_length=1000)
 
 
 class AllocateResponse(BaseModel):
@@ -194,10 +200,24 @@ def create_app(settings: PeerSettings) -> FastAPI:
     async def health() -> dict[str, str]:
         return {"status": "ok"}
 
+    @app.post("/noop")
+    async def noop(request: AllocateRequest, tenant_id: Annotated[str, Depends(tenant_of_bearer)]) -> AllocateResponse:
+        return _answer(uuid.UUID(int=0), request, tenant_id, Decimal(10))
+
     @app.post("/allocate")
     async def allocate(
         request: AllocateRequest, tenant_id: Annotated[str, Depends(tenant_of_bearer)]
     ) -> AllocateResponse:
+        return (await record([request], tenant_id))[0]
+
+    @app.post("/allocate:batch")
+    async def allocate_batch(
+        batch: BatchRequest, tenant_id: Annotated[str, Depends(tenant_of_bearer)]
+    ) -> list[AllocateResponse]:
+        return await record(batch.allocations, tenant_id)
+
+    async def record(requests: list[AllocateRequest], tenant_id: str) -> list[AllocateResponse]:
+        """All of them in one transaction, or none."""
         pool: asyncpg.Pool = app.state.pool
         async with pool.acquire() as connection, connection.transaction():
             budget = await connection.fetchrow(_LOCK_BUDGET, tenant_id)
@@ -205,22 +225,35 @@ def create_app(settings: PeerSettings) -> FastAPI:
                 await connection.execute(_OPEN_BUDGET, tenant_id)
                 budget = await connection.fetchrow(_LOCK_BUDGET, tenant_id)
                 assert budget is not None, "a budget that was just opened is there"
-            epsilon = budget["epsilon_spent"] + request.epsilon
-            delta = budget["delta_spent"] + request.delta
-            if epsilon > budget["epsilon_cap"] or delta > budget["delta_cap"]:
-                raise HTTPException(402, "the budget is exhausted")
+            epsilon, delta = budget["epsilon_spent"], budget["delta_spent"]
+            answers, rows = [], []
+            for request in requests:
+                epsilon, delta = epsilon + request.epsilon, delta + request.delta
+                if epsilon > budget["epsilon_cap"] or delta > budget["delta_cap"]:
+                    raise HTTPException(402, "the budget is exhausted")
+                allocation_id = uuid.uuid4()
+                rows.append((allocation_id, tenant_id, request.job_id, request.epsilon, request.delta))
+                answers.append(_answer(allocation_id, request, tenant_id, budget["epsilon_cap"] - epsilon))
             await connection.execute(_SPEND, tenant_id, epsilon, delta)
-            allocation_id = uuid.uuid4()
-            await connection.execute(_RECORD, allocation_id, tenant_id, request.job_id, request.epsilon, request.delta)
-        return AllocateResponse(
-            allocation_id=allocation_id,
-            job_id=request.job_id,
-            tenant_id=tenant_id,
-            allocated_epsilon=request.epsilon,
-            remaining_epsilon=budget["epsilon_cap"] - epsilon,
-        )
+            if len(rows) == 1:
+                await connection.execute(_RECORD, *rows[0])
+            else:
+                await connection.executemany(_RECORD, rows)
+        return answers
 
     return app
+
+
+def _answer(
+    allocation_id: uuid.UUID, request: AllocateRequest, tenant_id: str, remaining_epsilon: Decimal
+) -> AllocateResponse:
+    return AllocateResponse(
+        allocation_id=allocation_id,
+        job_id=request.job_id,
+        tenant_id=tenant_id,
+        allocated_epsilon=request.epsilon,
+        remaining_epsilon=remaining_epsilon,
+    )
 
 
 def app_from_environment() -> FastAPI:

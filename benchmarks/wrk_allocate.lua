@@ -1,4 +1,4 @@
--- Allocations for wrk: every request has a job identifier of its own and the bearer token of the next tenant.
+-- Allocations for wrk: every request has job identifiers of its own and the bearer token of the next tenant.
 --
 -- Environment, written by benchmarks/load.py:
 --   BENCH_TOKENS  file with one bearer token a line
@@ -7,7 +7,7 @@
 --
 -- The script keeps one counter and is meant for one thread (wrk -t1).
 
-local heads, tails = {}, {}
+local heads, pieces = {}, {}
 local slot_format
 local sent = 0
 
@@ -15,7 +15,8 @@ local function setting(name)
   return os.getenv(name) or error(name .. " is not set")
 end
 
--- Everything but the number is put together once a token, so that the generator costs little beside what it measures.
+-- All that stays the same from request to request is put together once, so that the generator costs little beside what
+-- it measures: a head for each token, and the pieces of the body between which the number stands.
 function init(_)
   local body, slot = setting("BENCH_BODY"), setting("BENCH_SLOT")
   slot_format = "%0" .. #slot .. "d"
@@ -26,16 +27,22 @@ function init(_)
       ["Content-Type"] = "application/json",
     }
     local request = wrk.format("POST", nil, headers, body)
-    local first, last = string.find(request, slot, 1, true)
-    heads[#heads + 1] = string.sub(request, 1, first - 1)
-    tails[#tails + 1] = string.sub(request, last + 1)
+    heads[#heads + 1] = string.sub(request, 1, #request - #body)
   end
+  local from = 1
+  local first, last = string.find(body, slot, from, true)
+  while first do
+    pieces[#pieces + 1] = string.sub(body, from, first - 1)
+    from = last + 1
+    first, last = string.find(body, slot, from, true)
+  end
+  pieces[#pieces + 1] = string.sub(body, from)
 end
 
 function request()
   local tenant = sent % #heads + 1
   sent = sent + 1
-  return heads[tenant] .. string.format(slot_format, sent) .. tails[tenant]
+  return heads[tenant] .. table.concat(pieces, string.format(slot_format, sent))
 end
 
 -- One line that load.py parses. wrk counts microseconds.
