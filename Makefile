@@ -35,7 +35,7 @@ simulate: $(VENV)/.dev
 	$(BIN)/python -m tests.simulation $(or $(SIM_ARGS),--seeds 1000 --operations 1000)
 
 bench: $(VENV)/.dev
-	$(BIN)/python -m benchmarks.allocate $(BENCH_ARGS)
+	$(BIN)/python -m benchmarks $(BENCH_ARGS)
 
 bench-accounting: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.accounting $(BENCH_ARGS)

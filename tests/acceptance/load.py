@@ -22,8 +22,8 @@ PATIENCE_SECONDS = 120.0
 ATTEMPTS = 3
 """How often a request is repeated at once. After that it is left until the end of the load."""
 EPSILON = "0.0001"
-SMALL = "0.006"
-"""A budget that has room for sixty operations: it runs out early, and whatever is voided is fought for."""
+SMALL = "0.003"
+"""A budget that has room for thirty operations: it runs out early, and whatever is voided is fought for."""
 PARTITIONS = ("north", "south")
 
 
