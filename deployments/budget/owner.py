@@ -299,7 +299,7 @@ class BudgetOwner:
             draft = _Draft()
             # What is written together happens at one moment.
             now = self._store.now()
-            decided = [(waiting, self._decide(waiting.command, draft, now)) for waiting in batch]
+            decided = [self._decided(waiting, draft, now) for waiting in batch]
             try:
                 if draft.entries:
                     await self._store.append(draft.entries)
@@ -375,40 +375,45 @@ class BudgetOwner:
             raise LookupError(f"data set {dataset_id} of {state.head.tenant_id} was not read")
         return state.datasets.get(dataset_id)
 
-    async def _answer(self, decided: Sequence[tuple[_Waiting, Verdict]]) -> list[_Waiting]:
-        """Answers what may be answered; returns the refused whose tenant has moved on since."""
+    def _decided(self, waiting: _Waiting, draft: _Draft, now: datetime) -> tuple[_Waiting, Verdict, int]:
+        """A request's verdict, with the position of the entry that a refusal was decided on."""
+        verdict = self._decide(waiting.command, draft, now)
+        state = draft.states.get(waiting.tenant_id) or self._states.get(waiting.tenant_id)
+        return waiting, verdict, 0 if state is None else state.head.seq
+
+    async def _answer(self, decided: Sequence[tuple[_Waiting, Verdict, int]]) -> list[_Waiting]:
+        """Answers what may be answered; returns the refused whose tenant has moved on since, in this flush or not."""
         refused = []
-        for waiting, verdict in decided:
+        for waiting, verdict, seq in decided:
             # What was admitted is durable, and what an allocation was or how it ended never changes. That a budget, a
             # data set or a legal hold is as wished already may have ceased to be so.
             lasting = verdict.entries or isinstance(waiting.command, Allocate | Settle)
             if verdict.outcome in ACCEPTED and lasting:
                 waiting.reply(verdict)
             else:
-                refused.append((waiting, verdict))
+                refused.append((waiting, verdict, seq))
         if not refused:
             return []
-        believed = {waiting.tenant_id: self._seq(waiting.tenant_id) for waiting, _ in refused}
-        await self._read([waiting for waiting, _ in refused])
+        await self._read([waiting for waiting, _, _ in refused])
         stale = []
         certain = []
-        for waiting, verdict in refused:
-            same_head = believed[waiting.tenant_id] == self._seq(waiting.tenant_id)
+        for waiting, verdict, seq in refused:
+            same_head = seq == self._seq(waiting.tenant_id)
             # The key is looked up again too: its first use may be older than the keys in memory.
             found_key = verdict.outcome is not Outcome.KEY_REUSED and _key(waiting.command) in self._keys
             found_dataset = verdict.outcome is Outcome.UNKNOWN_DATASET and self._knows_dataset(waiting.command)
             if same_head and not found_key and not found_dataset:
-                certain.append((waiting, verdict))
+                certain.append((waiting, verdict, seq))
             else:
                 stale.append(waiting)
         denials = [
-            _denial(waiting.command, verdict, believed[waiting.tenant_id])
-            for waiting, verdict in certain
+            _denial(waiting.command, verdict, seq)
+            for waiting, verdict, seq in certain
             if isinstance(waiting.command, Allocate)
         ]
         if denials:
             await self._store.record_denials(denials)
-        for waiting, verdict in certain:
+        for waiting, verdict, _ in certain:
             waiting.reply(verdict)
         return stale
 

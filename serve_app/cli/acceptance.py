@@ -89,7 +89,7 @@ def _database(settings: "Settings") -> Iterator[str]:
     folder = settings.folder / "postgres"
     if not folder.exists():
         raise CommandError(f"{folder} holds no database; set AUMOS_PRIVACY_DATABASE_URL if it is elsewhere", USAGE)
-    runs = (folder / "postmaster.pid").exists()
+    runs = embedded.is_running(folder)
     try:
         yield embedded.start(folder)
     finally:

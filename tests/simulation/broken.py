@@ -113,8 +113,8 @@ class _WriteBehind:
 class RefusesFromMemory(BudgetOwner):
     """Lets refusals go without asking whether they are still right."""
 
-    async def _answer(self, decided: Sequence[tuple[_Waiting, Verdict]]) -> list[_Waiting]:
-        for waiting, verdict in decided:
+    async def _answer(self, decided: Sequence[tuple[_Waiting, Verdict, int]]) -> list[_Waiting]:
+        for waiting, verdict, _ in decided:
             waiting.reply(verdict)
         return []
 
@@ -122,13 +122,13 @@ class RefusesFromMemory(BudgetOwner):
 class RepeatsFromMemory(BudgetOwner):
     """Says of what is set already that it is, without asking whether it still is."""
 
-    async def _answer(self, decided: Sequence[tuple[_Waiting, Verdict]]) -> list[_Waiting]:
+    async def _answer(self, decided: Sequence[tuple[_Waiting, Verdict, int]]) -> list[_Waiting]:
         refused = []
-        for waiting, verdict in decided:
+        for waiting, verdict, seq in decided:
             if verdict.outcome in ACCEPTED:
                 waiting.reply(verdict)
             else:
-                refused.append((waiting, verdict))
+                refused.append((waiting, verdict, seq))
         return await super()._answer(refused)
 
 

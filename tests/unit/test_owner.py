@@ -18,6 +18,7 @@ from accounting.ledger.entry import OPENING_KINDS, Entry, EntryKind
 from accounting.ledger.memory import MemoryLedgerStore
 from accounting.ledger.store import ConflictError, LedgerStore, StoreUnavailableError, Tail, Wanted
 from accounting.policy import SetBudget, SetDataset, SetLegalHold
+from accounting.settlement import Settle
 from accounting.values import PrivacyLoss
 from deployments.budget.owner import BudgetOwner, OverloadedError, OwnerSettings
 from tests.ledgers import WIDE, asked, assert_chained, loss
@@ -531,3 +532,30 @@ async def test_budgets_that_a_request_is_decided_on_are_known_without_deciding()
         assert await fresh.budgets("t", "engine", "cohort") == expected
         assert await other.budgets("t", "engine", "cohort") == expected
         assert await other.budgets("t", "engine") == [DEFAULT]
+
+
+async def test_a_refusal_overtaken_in_its_own_flush_is_decided_again() -> None:
+    """What is refused when something is given back right after it, in the same write, fits after all."""
+    store = MemoryLedgerStore()
+    async with owning(store) as owner:
+        held = (await owner.submit(asked("t", "10", ttl=60))).answer
+        assert held is not None
+        assert held.allocation_id is not None
+        refused = owner.enqueue(asked("t", "1"))
+        voided = owner.enqueue(Settle("t", held.allocation_id, EntryKind.VOIDED, "me", (held,)))
+        assert (await voided).outcome is Outcome.ADMITTED
+        assert (await refused).outcome is Outcome.ADMITTED
+        assert await store.denials("t") == []
+
+
+async def test_a_refusal_is_recorded_on_an_entry_on_which_it_is_right() -> None:
+    """So that an auditor can repeat the decision: here what was admitted beside it came later in the same write."""
+    store = MemoryLedgerStore()
+    async with owning(store) as owner:
+        await owner.submit(asked("t", "9"))
+        refused, admitted = owner.enqueue(asked("t", "2")), owner.enqueue(asked("t", "1"))
+        assert (await refused).outcome is Outcome.BUDGET_EXHAUSTED
+        (denial,) = await store.denials("t")
+        last = (await admitted).answer
+        assert last is not None
+        assert denial.seq == last.seq
