@@ -15,6 +15,11 @@ class DatabaseClock:
         self._shown: datetime | None = None
         self._sent = self._received = 0.0
 
+    @property
+    def is_known(self) -> bool:
+        """Whether the clock has been read at all."""
+        return self._shown is not None
+
     def sending(self) -> float:
         """To be asked when a statement is sent that will read the clock; `showed` wants it back."""
         return self._monotonic()

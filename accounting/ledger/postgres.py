@@ -1,24 +1,25 @@
 """The ledger in Postgres. Every guarantee it gives is enforced by the database; this module only speaks to it."""
 
-import time
-from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import asdict
-from datetime import UTC, datetime, timedelta
-from typing import Any, TypeVar
+from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 import asyncpg
+from asyncpg.pool import PoolConnectionProxy
 
 from accounting.datasets import DatasetState
 from accounting.ledger.canonical import canonical_json
+from accounting.ledger.clock import DatabaseClock
+from accounting.ledger.connections import open_pool, translated, translation
 from accounting.ledger.entry import Entry, entry_from_body
 from accounting.ledger.state import dataset_of
-from accounting.ledger.store import ConflictError, Denial, StoreUnavailableError, Tail, Wanted
+from accounting.ledger.store import Denial, Tail, Wanted
 from accounting.storage.queries import queries
 
 SQL = queries("ledger")
-T = TypeVar("T")
 
 
 class PostgresLedgerStore:
@@ -27,47 +28,32 @@ class PostgresLedgerStore:
     def __init__(self, pool: asyncpg.Pool, command_timeout: float) -> None:
         self._pool = pool
         self._timeout = command_timeout
-        self._clock: tuple[datetime, float] | None = None
+        self._clock = DatabaseClock()
+        # Connections between two writes. To take one from the pool and hand it back takes several turns of the event
+        # loop, in each of which everybody else has theirs, while the next write waits.
+        self._writers: list[PoolConnectionProxy] = []
 
     @classmethod
     async def open(cls, url: str, *, connections: int = 4, command_timeout: float = 10.0) -> "PostgresLedgerStore":
-        """Connects.
+        """Makes ready. A database that is not there is told of by each call, until it is.
 
         Args:
             url: A Postgres URL of a member of ``prv_service``.
             connections: Size of the pool.
             command_timeout: Seconds after which an unanswered statement counts as `StoreUnavailableError`.
-
-        Raises:
-            StoreUnavailableError: If the database cannot be reached.
         """
-        pool = await _translated(
-            asyncpg.create_pool(
-                url,
-                min_size=1,
-                max_size=connections,
-                command_timeout=command_timeout,
-                reset=_leave_clean,
-                # A write is acknowledged when it is on disk, whatever the server's default says.
-                server_settings={"synchronous_commit": "on", "application_name": "privacy-engine", "jit": "off"},
-            )
-        )
-        store = cls(pool, command_timeout)
-        await store.tails({})
-        async with store._tenant(""):
-            pass
-        return store
+        pool = await open_pool(url, "privacy-engine", connections=connections, command_timeout=command_timeout)
+        return cls(pool, command_timeout)
 
     async def close(self) -> None:
         """Closes the pool, waiting for statements under way."""
+        for connection in self._writers:
+            await self._pool.release(connection)
         await self._pool.close()
 
     def now(self) -> datetime:
         """Database time. See `LedgerStore.now`."""
-        if self._clock is None:
-            raise StoreUnavailableError("the database's clock has not been read yet")
-        sampled, at = self._clock
-        return sampled + timedelta(seconds=time.monotonic() - at)
+        return self._clock.now()
 
     async def append(self, entries: Sequence[Entry]) -> None:
         """One statement, one transaction, one round trip. See `LedgerStore.append`."""
@@ -75,13 +61,28 @@ class PostgresLedgerStore:
         ordered = sorted(entries, key=lambda entry: entry.tenant_id)
         tenants = list({entry.tenant_id for entry in ordered})
         bodies = [entry.body for entry in ordered]
-        self._set_clock(await _translated(self._pool.fetchval(SQL["append"], tenants, bodies)))
+        sent = self._clock.sending()
+        self._clock.showed(await translated(self._write(tenants, bodies)), sent)
+
+    async def _write(self, tenants: list[str], bodies: list[str]) -> datetime:
+        connection = self._writers.pop() if self._writers else await self._pool.acquire()
+        if connection.is_closed():
+            await self._pool.release(connection)
+            connection = await self._pool.acquire()
+        try:
+            written_at: datetime = await connection.fetchval(SQL["append"], tenants, bodies)
+        except BaseException:
+            await self._pool.release(connection)
+            raise
+        self._writers.append(connection)
+        return written_at
 
     async def tails(self, wanted: Mapping[str, Wanted]) -> dict[str, Tail]:
         """One statement for all tenants, keys and data sets. See `LedgerStore.tails`."""
         keys = [(tenant, key) for tenant, asked in wanted.items() for key in asked.keys]
         datasets = [(tenant, name) for tenant, asked in wanted.items() for name in asked.datasets]
-        rows = await _translated(
+        sent = self._clock.sending()
+        rows = await translated(
             self._pool.fetch(
                 SQL["tails"],
                 list(wanted),
@@ -91,11 +92,14 @@ class PostgresLedgerStore:
                 [name for _, name in datasets],
             )
         )
+        if not rows and not self._clock.is_known:
+            sent = self._clock.sending()
+            self._clock.showed(await translated(self._pool.fetchval(SQL["clock"])), sent)
         heads: dict[str, Entry] = {}
         found: dict[str, dict[str, Entry]] = {tenant: {} for tenant in wanted}
         parts: dict[tuple[str, str], list[Entry]] = {asked: [] for asked in datasets}
         for tenant, key, dataset, body, read_at in rows:
-            self._set_clock(read_at)
+            self._clock.showed(read_at, sent)
             if key is not None:
                 found[tenant][key] = entry_from_body(body)
             elif dataset is not None:
@@ -123,7 +127,7 @@ class PostgresLedgerStore:
     async def record_denials(self, denials: Sequence[Denial]) -> None:
         """See `LedgerStore.record_denials`."""
         tenants = list({denial.tenant_id for denial in denials})
-        await _translated(self._pool.execute(SQL["deny"], tenants, [_denial_text(denial) for denial in denials]))
+        await translated(self._pool.execute(SQL["deny"], tenants, [_denial_text(denial) for denial in denials]))
 
     async def denials(self, tenant_id: str, limit: int = 1000) -> list[Denial]:
         """See `LedgerStore.denials`."""
@@ -182,14 +186,12 @@ class PostgresLedgerStore:
     async def _tenant(self, tenant_id: str) -> AsyncIterator[asyncpg.Connection]:
         """A transaction that sees this tenant's rows and no others."""
         # What the driver does by itself can fail as well: begin, commit, hand back.
-        with _translation():
+        with translation():
             async with self._pool.acquire(timeout=self._timeout) as connection, connection.transaction():
+                sent = self._clock.sending()
                 row = await connection.fetchrow(SQL["enter_tenant"], [tenant_id])
-                self._set_clock(row[1])
+                self._clock.showed(row[1], sent)
                 yield connection
-
-    def _set_clock(self, read: datetime) -> None:
-        self._clock = (read.astimezone(UTC), time.monotonic())
 
 
 def _denial_text(denial: Denial) -> str:
@@ -197,40 +199,3 @@ def _denial_text(denial: Denial) -> str:
     # When it happened is the database's to say.
     del told["at"]
     return canonical_json(told)
-
-
-async def _leave_clean(connection: asyncpg.Connection) -> None:
-    """What a connection needs before its next use. The driver's own reset would cost a second trip for every write.
-
-    No statement of ours leaves anything behind but, if it broke off, an open transaction: settings end with theirs, and
-    there are no cursors, listeners or session locks.
-    """
-    if connection.is_in_transaction():
-        await connection.execute("ROLLBACK")
-
-
-async def _translated(awaitable: Awaitable[T]) -> T:
-    """The awaited value, or one of the store's two errors."""
-    with _translation():
-        return await awaitable
-
-
-@contextmanager
-def _translation() -> Iterator[None]:
-    """Turns the driver's errors into the store's two."""
-    try:
-        yield
-    except asyncpg.IntegrityConstraintViolationError as error:
-        raise ConflictError(f"{error.constraint_name}: {error}") from error
-    except asyncpg.TransactionRollbackError as error:
-        # A deadlock or a serialization failure: Postgres undid the whole transaction for the sake of another one.
-        raise ConflictError(str(error)) from error
-    except (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
-        raise StoreUnavailableError(str(error) or type(error).__name__) from error
-    except (
-        asyncpg.OperatorInterventionError,
-        asyncpg.InsufficientResourcesError,
-        # What the driver says of a connection that broke while it was being handed back.
-        asyncpg.InternalClientError,
-    ) as error:
-        raise StoreUnavailableError(str(error)) from error

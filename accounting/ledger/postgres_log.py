@@ -4,11 +4,11 @@ from typing import Self
 
 import asyncpg
 
+from accounting.ledger.connections import open_pool, translated, translation
 from accounting.ledger.entry import entry_from_body
 from accounting.ledger.heads import StoredHead
 from accounting.ledger.log import Logged
 from accounting.ledger.merkle import FAN, newly_complete, parents
-from accounting.ledger.postgres import _leave_clean, _translated, _translation
 from accounting.ledger.store import ConflictError, StoreUnavailableError
 from accounting.storage.queries import queries
 
@@ -30,26 +30,14 @@ class PostgresLog:
 
     @classmethod
     async def open(cls, url: str, *, connections: int = 2, command_timeout: float = 30.0) -> Self:
-        """Connects.
+        """Makes ready. A database that is not there is told of by each call, until it is.
 
         Args:
             url: A Postgres URL of a member of ``prv_recorder``; to read only, of ``prv_service``.
             connections: Size of the pool.
             command_timeout: Seconds after which an unanswered statement counts as `StoreUnavailableError`.
-
-        Raises:
-            StoreUnavailableError: If the database cannot be reached.
         """
-        pool = await _translated(
-            asyncpg.create_pool(
-                url,
-                min_size=1,
-                max_size=connections,
-                command_timeout=command_timeout,
-                reset=_leave_clean,
-                server_settings={"synchronous_commit": "on", "application_name": "privacy-engine-log", "jit": "off"},
-            )
-        )
+        pool = await open_pool(url, "privacy-engine-log", connections=connections, command_timeout=command_timeout)
         return cls(pool, command_timeout)
 
     async def close(self) -> None:
@@ -67,7 +55,7 @@ class PostgresLog:
         raise StoreUnavailableError("other sequencers were first each time")
 
     async def _sequence(self, limit: int) -> int:
-        with _translation():
+        with translation():
             async with self._pool.acquire(timeout=self._timeout) as connection, connection.transaction():
                 start, stop = await connection.fetchrow(SQL["sequence"], limit)
                 for level, run in newly_complete(start, stop):
@@ -78,46 +66,46 @@ class PostgresLog:
 
     async def size(self) -> int:
         """See `EntryLog.size`."""
-        return int(await _translated(self._pool.fetchval(SQL["size"])))
+        return int(await translated(self._pool.fetchval(SQL["size"])))
 
     async def read(self, start: int, limit: int = 1_000) -> list[Logged]:
         """See `EntryLog.read`."""
-        rows = await _translated(self._pool.fetch(SQL["read"], start, start + limit))
+        rows = await translated(self._pool.fetch(SQL["read"], start, start + limit))
         return [Logged(row["position"], entry_from_body(row["body"])) for row in rows]
 
     async def position(self, tenant_id: str, seq: int) -> int | None:
         """See `EntryLog.position`."""
-        found: int | None = await _translated(self._pool.fetchval(SQL["position"], tenant_id, seq))
+        found: int | None = await translated(self._pool.fetchval(SQL["position"], tenant_id, seq))
         return found
 
     async def nodes(self, level: int, start: int, stop: int) -> list[bytes]:
         """See `EntryLog.nodes`."""
-        rows = await _translated(self._pool.fetch(SQL["nodes"], level, start, stop))
+        rows = await translated(self._pool.fetch(SQL["nodes"], level, start, stop))
         return [row["hash"] for row in rows]
 
     async def relayed(self, relay: str) -> int:
         """See `EntryLog.relayed`."""
-        return int(await _translated(self._pool.fetchval(SQL["relayed"], relay)))
+        return int(await translated(self._pool.fetchval(SQL["relayed"], relay)))
 
     async def set_relayed(self, relay: str, position: int) -> None:
         """See `EntryLog.set_relayed`."""
-        await _translated(self._pool.execute(SQL["set_relayed"], relay, position))
+        await translated(self._pool.execute(SQL["set_relayed"], relay, position))
 
     async def log_id(self) -> str:
         """See `HeadStore.log_id`."""
-        return str(await _translated(self._pool.fetchval(SQL["log_id"])))
+        return str(await translated(self._pool.fetchval(SQL["log_id"])))
 
     async def store_head(self, head: StoredHead) -> None:
         """See `HeadStore.store_head`."""
-        await _translated(self._pool.execute(SQL["store_head"], head.size, head.root, head.signed))
+        await translated(self._pool.execute(SQL["store_head"], head.size, head.root, head.signed))
 
     async def heads(self, after: int = -1, limit: int = 1_000) -> list[StoredHead]:
         """See `HeadStore.heads`."""
-        return [_head(row) for row in await _translated(self._pool.fetch(SQL["heads"], after, limit))]
+        return [_head(row) for row in await translated(self._pool.fetch(SQL["heads"], after, limit))]
 
     async def last_head(self) -> StoredHead | None:
         """See `HeadStore.last_head`."""
-        row = await _translated(self._pool.fetchrow(SQL["last_head"]))
+        row = await translated(self._pool.fetchrow(SQL["last_head"]))
         return None if row is None else _head(row)
 
 

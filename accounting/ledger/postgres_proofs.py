@@ -5,8 +5,8 @@ from contextlib import asynccontextmanager
 
 import asyncpg
 
+from accounting.ledger.connections import translation
 from accounting.ledger.entry import Entry, entry_from_body
-from accounting.ledger.postgres import _translation
 from accounting.ledger.postgres_log import PostgresLog
 from accounting.storage.queries import queries
 
@@ -47,7 +47,7 @@ class PostgresProofReader(PostgresLog):
     @asynccontextmanager
     async def _tenant(self, tenant_id: str) -> AsyncIterator[asyncpg.Connection]:
         """A transaction that sees this tenant's rows and no others."""
-        with _translation():
+        with translation():
             async with self._pool.acquire(timeout=self._timeout) as connection, connection.transaction():
                 await connection.execute(SQL["enter_tenant"], tenant_id)
                 yield connection

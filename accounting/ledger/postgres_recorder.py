@@ -2,10 +2,10 @@
 
 from datetime import UTC, datetime
 
+from accounting.ledger.connections import translated
 from accounting.ledger.due import Due, DuePage, Mark
 from accounting.ledger.entry import entry_from_body
 from accounting.ledger.log import Logged
-from accounting.ledger.postgres import _translated
 from accounting.ledger.postgres_log import PostgresLog
 from accounting.storage.queries import queries
 
@@ -19,13 +19,13 @@ class PostgresRecorder(PostgresLog):
 
     async def read_of(self, tenant_id: str, start: int, limit: int = 1_000) -> list[Logged]:
         """A tenant's entries at `start` and after, in order, at most `limit`. It reads that tenant's alone."""
-        rows = await _translated(self._pool.fetch(SQL["read_of"], tenant_id, start, limit))
+        rows = await translated(self._pool.fetch(SQL["read_of"], tenant_id, start, limit))
         return [Logged(row["position"], entry_from_body(row["body"])) for row in rows]
 
     async def due(self, before: Mark | None, limit: int) -> DuePage:
         """See `DueEntries.due`. One look into an index for each entry that is looked at, however many have ended."""
         mark = before or LATEST
-        rows = await _translated(self._pool.fetch(SQL["due"], mark.due_at, mark.tenant_id, mark.seq, limit))
+        rows = await translated(self._pool.fetch(SQL["due"], mark.due_at, mark.tenant_id, mark.seq, limit))
         looked_at = [row for row in rows if row["due_at"] is not None]
         last = looked_at[-1] if len(looked_at) == limit else None
         return DuePage(

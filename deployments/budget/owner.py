@@ -402,7 +402,7 @@ class BudgetOwner:
             # The key is looked up again too: its first use may be older than the keys in memory.
             found_key = verdict.outcome is not Outcome.KEY_REUSED and _key(waiting.command) in self._keys
             found_dataset = verdict.outcome is Outcome.UNKNOWN_DATASET and self._knows_dataset(waiting.command)
-            if same_head and not found_key and not found_dataset:
+            if same_head and not found_key and not found_dataset and not self._is_due(waiting.tenant_id):
                 certain.append((waiting, verdict, seq))
             else:
                 stale.append(waiting)
@@ -422,6 +422,11 @@ class BudgetOwner:
         state = self._states.get(tenant_id)
         return 0 if state is None else state.head.seq
 
+    def _is_due(self, tenant_id: str) -> bool:
+        """Whether the tenant's window has ended by now: that read may be what first told of the time."""
+        state = self._states.get(tenant_id)
+        return state is not None and renewal(state.head, self._store.now()) is not None
+
     def _knows_dataset(self, command: Command) -> bool:
         state, dataset_id = self._states.get(command.tenant_id), _dataset_id(command)
         return state is not None and dataset_id is not None and state.datasets.get(dataset_id) is not None
@@ -431,7 +436,11 @@ class BudgetOwner:
         state = self._states.get(waiting.tenant_id)
         if state is None:
             return True
-        dataset_id = _dataset_id(waiting.command)
+        command = waiting.command
+        if isinstance(command, Settle) and any(entry.seq > state.head.seq for entry in command.history):
+            # It ends what another owner has begun since; the data set may be newer than this memory too.
+            return True
+        dataset_id = _dataset_id(command)
         return dataset_id is not None and dataset_id not in state.datasets
 
     async def _read(self, batch: Sequence[_Waiting]) -> None:

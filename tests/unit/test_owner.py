@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -60,6 +61,21 @@ class GatedStore(MemoryLedgerStore):
         self.waiting.set()
         await self.gate.wait()
         await super().append(entries)
+
+
+class LateClock(MemoryLedgerStore):
+    """Learns what its database's clock shows by looking, as the real one does; `shown` is how far that was set."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shown = self._known = timedelta(0)
+
+    def now(self) -> datetime:
+        return super().now() + self._known
+
+    async def tails(self, wanted: Mapping[str, Wanted]) -> dict[str, Tail]:
+        self._known = self.shown
+        return await super().tails(wanted)
 
 
 class FailingStore(SlowStore):
@@ -479,6 +495,32 @@ async def test_a_data_set_that_another_owner_registers_is_charged_at_once() -> N
         assert (await stale.submit(asked("t", "1", dataset="cohort"))).outcome is Outcome.UNKNOWN_DATASET
         await other.submit(registration(COHORT))
         assert (await stale.submit(asked("t", "1", dataset="cohort"))).outcome is Outcome.ADMITTED
+
+
+async def test_a_charge_that_is_newer_than_memory_is_taken_back() -> None:
+    """This owner knows that there was no such data set; another has registered and charged it since."""
+    store = MemoryLedgerStore()
+    async with owning(store) as stale, owning(store) as other:
+        assert (await stale.submit(asked("t", "1", dataset="cohort"))).outcome is Outcome.UNKNOWN_DATASET
+        await other.submit(registration(COHORT))
+        held = (await other.submit(asked("t", "1", ttl=60, dataset="cohort"))).answer
+        assert held is not None
+        assert held.allocation_id is not None
+        assert (await stale.settle("t", held.allocation_id, EntryKind.VOIDED, "me")).outcome is Outcome.ADMITTED
+    assert await spent_on(store, "cohort") == loss("0")
+
+
+async def test_a_window_that_is_seen_to_end_while_a_refusal_is_checked_begins_anew_first() -> None:
+    """The second look at the ledger may be what first tells of the time: the refusal was of a window that is over."""
+    store = LateClock()
+    async with owning(store) as owner:
+        await owner.submit(SetBudget("t", DEFAULT, "admin", renewal_days=1, renewal_stated=True))
+        assert (await owner.submit(asked("t", "10"))).outcome is Outcome.ADMITTED
+        store.shown = timedelta(days=2)
+        verdict = await owner.submit(asked("t", "1"))
+    assert verdict.outcome is Outcome.ADMITTED
+    assert verdict.answer is not None
+    assert verdict.answer.spent.basic == loss("1")
 
 
 async def test_two_owners_never_overspend_a_data_set() -> None:

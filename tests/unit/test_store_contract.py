@@ -2,7 +2,7 @@
 
 import asyncio
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import asyncpg
@@ -249,9 +249,27 @@ async def test_a_plan_is_its_tenants_alone(postgres: PostgresLedgerStore, tenant
 
 
 async def test_a_database_that_is_not_there_is_unavailable() -> None:
-    """A refused connection is the store's own error, which callers know to retry."""
+    """A store is made without one, so that a service can start and say so; each call is the store's own error."""
+    store = await PostgresLedgerStore.open("postgresql://nobody@127.0.0.1:1/nothing")
+    for call in (
+        store.tails({"t": Wanted()}),
+        store.append([opened("t")]),
+        store.history("t"),
+        store.release("t", "a"),
+    ):
+        with pytest.raises(StoreUnavailableError):
+            await call
     with pytest.raises(StoreUnavailableError):
-        await PostgresLedgerStore.open("postgresql://nobody@127.0.0.1:1/nothing")
+        store.now()
+    await store.close()
+
+
+async def test_a_store_knows_the_time_after_it_first_looked_for_anybody(service_url: str) -> None:
+    """Even where it found nobody: whoever decides for a new tenant needs the database's time."""
+    store = await PostgresLedgerStore.open(service_url)
+    await store.tails({new_name("tenant"): Wanted()})
+    assert abs(store.now() - datetime.now(UTC)) < timedelta(minutes=1)
+    await store.close()
 
 
 async def test_a_store_that_was_closed_is_unavailable(service_url: str) -> None:

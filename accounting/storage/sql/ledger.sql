@@ -6,6 +6,9 @@ SELECT prv_append($1, $2);
 -- name: tails
 SELECT tenant, found_key, found_dataset, found_body, read_at FROM prv_tails($1, $2, $3, $4, $5);
 
+-- name: clock
+SELECT clock_timestamp();
+
 -- name: enter_tenant
 SELECT set_config('prv.tenants', ($1::text[])::text, true), clock_timestamp();
 
