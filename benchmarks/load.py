@@ -200,7 +200,7 @@ def _run_wrk(url: str, tokens: Sequence[str], concurrency: int, seconds: int, te
                 f"--script={_WRK_SCRIPT}",
                 url,
             ],
-            env={**os.environ, "BENCH_TOKENS": token_file.name, "BENCH_BODY": template, "BENCHSLOT": SLOT},
+            env={**os.environ, "BENCH_TOKENS": token_file.name, "BENCH_BODY": template, "BENCH_SLOT": SLOT},
             capture_output=True,
             text=True,
             timeout=seconds + 60,
