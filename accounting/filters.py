@@ -139,7 +139,11 @@ class Charge(msgspec.Struct, frozen=True):
 
     def is_something(self) -> bool:
         """Whether any member has counted anything."""
-        return any(cost.amount or cost.delta for cost in self.costs)
+        # Asked for each entry; a generator would take longer than the answer.
+        for cost in self.costs:
+            if cost.amount or cost.delta:
+                return True
+        return False
 
     def plus(self, other: "Charge") -> "Charge":
         """The sum of both, exact."""

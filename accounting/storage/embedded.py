@@ -52,7 +52,9 @@ def start(folder: Path, *, patience: float = RECOVERY_SECONDS) -> str:
         try:
             server = get_server(folder, cleanup_mode=None, start=False)
             server.start()
-            return str(server.get_uri())
+            url = str(server.get_uri())
+            _configure(folder, server.bin_path / "psql", url)
+            return url
         except (subprocess.SubprocessError, AssertionError) as error:
             # The package waits for ten seconds and takes one that still recovers for broken.
             if _postmaster(folder) is None:
@@ -60,6 +62,17 @@ def start(folder: Path, *, patience: float = RECOVERY_SECONDS) -> str:
             if time.monotonic() > deadline:
                 raise PostgresError(f"it is not ready yet; its log is {folder / 'log'}") from error
             time.sleep(0.2)
+
+
+def _configure(folder: Path, psql: Path, url: str) -> None:
+    """Tells the server, once, not to fill each new file of its write-ahead log with zeros before the first use.
+
+    That stops every write for some 40 ms at each 16 MB. What is acknowledged is on disk either way.
+    """
+    if "wal_init_zero" not in (folder / "postgresql.auto.conf").read_text():
+        statements = ["ALTER SYSTEM SET wal_init_zero = off", "SELECT pg_reload_conf()"]
+        commands = [argument for statement in statements for argument in ("--command", statement)]
+        subprocess.run([psql, "--no-psqlrc", "--quiet", *commands, url], check=True, capture_output=True)
 
 
 def stop(folder: Path) -> None:

@@ -55,6 +55,13 @@ def kill(folder: Path) -> int:
     return number
 
 
+def test_a_new_file_of_its_log_stops_nobody_while_it_is_zeroed(folder: Path) -> None:
+    """It is told so at its first start, and stays told."""
+    assert query(folder, "SHOW wal_init_zero") == "off"
+    kill(folder)
+    assert query(folder, "SHOW wal_init_zero") == "off"
+
+
 def test_what_was_committed_is_there_after_a_kill(folder: Path) -> None:
     """Killed in the middle of things and started again, it has recovered when `start` returns."""
     query(folder, "CREATE TABLE kept (n int)")
