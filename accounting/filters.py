@@ -140,8 +140,8 @@ class Charge(msgspec.Struct, frozen=True):
     def is_something(self) -> bool:
         """Whether any member has counted anything."""
         # Asked for each entry; a generator would take longer than the answer.
-        for cost in self.costs:
-            if cost.amount or cost.delta:
+        for counted in self.costs:
+            if counted.amount or counted.delta:
                 return True
         return False
 

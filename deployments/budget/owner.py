@@ -3,8 +3,10 @@
 Rules:
 
 1. One write is under way at a time in each lane, and a tenant stays in one lane. What arrives meanwhile goes into the
-   next one (natural batching, no timers). Several lanes keep this process busy while the database writes.
-2. An answer leaves after its entries are durable. Until then they exist only in that flush's own working copy.
+   next one (natural batching, no timers), and is decided at once, on the draft that is being written. If that write
+   fails, what was decided on it is thrown away and decided again. Several lanes write at the same time.
+2. An answer leaves after its entries are durable, and so are those that it was decided on. Until then they exist only
+   in a draft.
 3. The ledger is the law, memory a cache of each tenant's last entry. Anything unexpected (a conflict, a lost
    connection) makes the owner forget the tenant and read again before it decides again.
 4. A refusal writes nothing, so nothing would conflict if it were decided on a stale entry: before it leaves, the ledger
@@ -15,8 +17,8 @@ Rules:
 import asyncio
 import random
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from zlib import crc32
 
@@ -25,8 +27,8 @@ import structlog
 from accounting.admission import ACCEPTED, Allocate, Limits, Outcome, Verdict, decide_allocation
 from accounting.datasets import DatasetState
 from accounting.filters import Budget
-from accounting.ledger.entry import OPENING_KINDS, Entry, EntryKind
-from accounting.ledger.state import TenantState, fold
+from accounting.ledger.entry import Entry, EntryKind
+from accounting.ledger.state import TenantState
 from accounting.ledger.store import ConflictError, Denial, LedgerStore, StoreUnavailableError, Wanted
 from accounting.policy import (
     THE_SERVICE,
@@ -40,6 +42,8 @@ from accounting.policy import (
     renewal,
 )
 from accounting.settlement import Settle, decide_settlement
+from deployments.budget.draft import Draft
+from deployments.budget.lane import Batch, Command, Decided, Lane, Waiting
 
 log = structlog.get_logger()
 
@@ -49,9 +53,6 @@ ATTEMPTS = 20
 
 FIRST_PAUSE_SECONDS = 0.001
 """Upper bound of the pause after a first conflict; it doubles five times."""
-
-
-Command = Allocate | SetBudget | Renew | SetDataset | SetLegalHold | Settle
 
 
 class OverloadedError(Exception):
@@ -85,70 +86,6 @@ class OwnerSettings:
     keys_in_memory: int = 20_000
 
 
-@dataclass(slots=True, eq=False)
-class _Waiting:
-    """A request and the future that its caller waits on."""
-
-    command: Command
-    answer: asyncio.Future[Verdict]
-
-    @property
-    def tenant_id(self) -> str:
-        return self.command.tenant_id
-
-    def reply(self, verdict: Verdict) -> None:
-        # The caller may have hung up, which cancels the future; setting a result would then kill the loop.
-        if not self.answer.done():
-            self.answer.set_result(verdict)
-
-    def fail(self, error: Exception) -> None:
-        if not self.answer.done():
-            self.answer.set_exception(error)
-
-
-@dataclass(slots=True)
-class _Draft:
-    """One flush's working copy: what memory will be if the write succeeds."""
-
-    states: dict[str, TenantState] = field(default_factory=dict)
-    keys: dict[tuple[str, str], Entry] = field(default_factory=dict)
-    ends: dict[tuple[str, str], list[Entry]] = field(default_factory=dict)
-    entries: list[Entry] = field(default_factory=list)
-
-    def add(self, state: TenantState | None, entries: Iterable[Entry]) -> TenantState | None:
-        """Moves the tenant's state on by its next entries."""
-        for entry in entries:
-            state = fold([entry]) if state is None else state.after(entry)
-            assert state is not None
-            self.entries.append(entry)
-            self.states[entry.tenant_id] = state
-            if entry.idempotency_key is not None:
-                self.keys[entry.tenant_id, entry.idempotency_key] = entry
-            if entry.allocation_id is not None and entry.kind not in OPENING_KINDS:
-                self.ends.setdefault((entry.tenant_id, entry.allocation_id), []).append(entry)
-        return state
-
-
-class _Lane:
-    """Requests that wait for one writer."""
-
-    def __init__(self) -> None:
-        self.queue: list[_Waiting] = []
-        self.arrived = asyncio.Event()
-
-    def put(self, waiting: _Waiting) -> None:
-        self.queue.append(waiting)
-        self.arrived.set()
-
-    async def take(self, limit: int) -> list[_Waiting]:
-        await self.arrived.wait()
-        batch = self.queue[:limit]
-        del self.queue[: len(batch)]
-        if not self.queue:
-            self.arrived.clear()
-        return batch
-
-
 class BudgetOwner:
     """Decides and records for any number of tenants. Several owners of one tenant are harmless, only slower."""
 
@@ -156,7 +93,7 @@ class BudgetOwner:
         self._store = store
         self._settings = settings
         self._chance = chance or random.Random()
-        self._lanes = [_Lane() for _ in range(settings.lanes)]
+        self._lanes = [Lane() for _ in range(settings.lanes)]
         self._halted: str | None = None
         self._states: OrderedDict[str, TenantState] = OrderedDict()
         self._keys: OrderedDict[tuple[str, str], Entry] = OrderedDict()
@@ -252,26 +189,43 @@ class BudgetOwner:
         if self._halted is not None:
             raise HaltedError(self._halted)
         lane = self._lanes[crc32(command.tenant_id.encode()) % len(self._lanes)]
-        if len(lane.queue) >= self._settings.queue_limit:
+        if len(lane) >= self._settings.queue_limit:
             raise OverloadedError
-        waiting = _Waiting(command, self._loop.create_future())
-        lane.put(waiting)
+        waiting = Waiting(command, self._loop.create_future())
+        if not self._decide_ahead(lane, waiting):
+            lane.put(waiting)
         return waiting.answer
 
-    async def _write(self, lane: _Lane) -> None:
+    def _decide_ahead(self, lane: Lane, waiting: Waiting) -> bool:
+        """Decides a request on the draft that is being written, if there is one and all is known; says whether."""
+        ahead = lane.ahead
+        if ahead is None or len(ahead.decided) >= self._settings.batch_limit or self._unread(waiting, ahead.draft):
+            return False
+        try:
+            ahead.decided.append(self._decided(waiting, ahead.draft, self._store.now()))
+        except Exception:
+            # The draft may hold a part of it. Decided from the queue, it harms nobody else and is told of there.
+            lane.abandon_ahead()
+            return False
+        return True
+
+    async def _write(self, lane: Lane) -> None:
+        ahead: Batch | None = None
         while True:
-            batch = await lane.take(self._settings.batch_limit)
+            batch = await lane.take(self._settings.batch_limit) if ahead is None else ahead.requests()
             try:
-                await self._attempt(batch)
+                ahead = await self._attempt(batch, lane, ahead)
             except asyncio.CancelledError:
                 for waiting in batch:
                     waiting.fail(StoreUnavailableError("the service is stopping"))
                 raise
 
-    async def _attempt(self, batch: Sequence[_Waiting]) -> None:
-        """Flushes; whatever goes wrong, everybody who waits gets an answer and the lane goes on."""
+    async def _attempt(
+        self, batch: Sequence[Waiting], lane: Lane | None = None, decided: Batch | None = None
+    ) -> Batch | None:
+        """Flushes; whatever goes wrong, everybody who waits gets an answer and the lane goes on. As for `_flush`."""
         try:
-            await self._flush(batch)
+            return await self._flush(batch, lane, decided)
         except (StoreUnavailableError, HaltedError) as error:
             self._forget(batch)
             log.warning("ledger_unavailable", requests=len(batch), error=str(error))
@@ -282,27 +236,36 @@ class BudgetOwner:
             log.exception("flush_failed", requests=len(batch))
             if len(batch) == 1:
                 batch[0].fail(StoreUnavailableError("the service failed to decide; nothing was acknowledged"))
-                return
+                return None
             # One request that hits a bug must not take those beside it along.
             for waiting in batch:
                 if not waiting.answer.done():
                     await self._attempt([waiting])
+        return None
 
-    async def _flush(self, batch: Sequence[_Waiting]) -> None:
-        """Decides all, writes once, answers all; again for those that were decided on a stale entry."""
+    async def _flush(
+        self, batch: Sequence[Waiting], lane: Lane | None = None, decided: Batch | None = None
+    ) -> Batch | None:
+        """Decides all, writes once, answers all; again for those that were decided on a stale entry.
+
+        Args:
+            batch: The requests.
+            lane: Where more may be decided while these are being written; None to let nobody.
+            decided: The requests with their verdicts, where they were decided on what has become memory since.
+
+        Returns:
+            What was decided meanwhile in the lane, which has to be flushed next; None if nothing was.
+        """
         for attempt in range(ATTEMPTS):
             if self._halted is not None:
                 raise HaltedError(self._halted)
-            # A tenant is read with all that is asked of it: reading a part may show that the rest is out of date.
-            unread = {waiting.tenant_id for waiting in batch if self._unread(waiting)}
-            await self._read([waiting for waiting in batch if waiting.tenant_id in unread])
-            draft = _Draft()
-            # What is written together happens at one moment.
-            now = self._store.now()
-            decided = [self._decided(waiting, draft, now) for waiting in batch]
+            if decided is None:
+                # A tenant is read with all that is asked of it: reading a part may show that the rest is out of date.
+                unread = {waiting.tenant_id for waiting in batch if self._unread(waiting)}
+                await self._read([waiting for waiting in batch if waiting.tenant_id in unread])
+                decided = self._decided_all(batch)
             try:
-                if draft.entries:
-                    await self._store.append(draft.entries)
+                ahead = await self._append(decided.draft, lane)
             except ConflictError as conflict:
                 # Someone else wrote to one of these tenants, or a key is older than memory. Each tenant by itself, read
                 # anew; what an allocation's end depends on is read by whoever asked for it.
@@ -312,21 +275,47 @@ class BudgetOwner:
                 if len(tenants) > 1:
                     for requests in tenants.values():
                         await self._flush(requests)
-                    return
+                    return None
                 batch = _fail_settlements(batch, conflict)
                 # Another owner is at work on the same tenant: a short, random pause lets one of both through.
                 await asyncio.sleep(self._chance.uniform(0, FIRST_PAUSE_SECONDS * 2 ** min(attempt, 5)))
+                lane = decided = None
                 continue
-            self._adopt(draft)
-            batch = await self._answer(decided)
-            if not batch:
-                return
+            self._adopt(decided.draft)
+            stale = await self._answer(decided.decided)
+            if not stale:
+                return ahead
+            # They are written before what was decided meanwhile, so that is decided again too.
+            batch = stale if ahead is None else [*stale, *ahead.requests()]
+            lane = decided = None
         for waiting in batch:
             waiting.fail(OverloadedError())
+        return None
 
-    def _decide(self, command: Command, draft: _Draft, now: datetime) -> Verdict:
+    def _decided_all(self, batch: Sequence[Waiting]) -> Batch:
+        draft = Draft()
+        # What is written together happens at one moment.
+        now = self._store.now()
+        return Batch(draft, [self._decided(waiting, draft, now) for waiting in batch])
+
+    async def _append(self, draft: Draft, lane: Lane | None) -> Batch | None:
+        """Writes a draft, and returns what was decided on it meanwhile. Errors as of `LedgerStore.append`."""
+        if not draft.entries:
+            return None
+        if lane is None:
+            await self._store.append(draft.entries)
+            return None
+        lane.open_ahead(draft)
+        try:
+            await self._store.append(draft.entries)
+        except BaseException:
+            lane.abandon_ahead()
+            raise
+        return lane.close_ahead()
+
+    def _decide(self, command: Command, draft: Draft, now: datetime) -> Verdict:
         tenant = command.tenant_id
-        state = draft.states.get(tenant) or self._states.get(tenant)
+        state = draft.state(tenant) or self._states.get(tenant)
         if state is None:
             if isinstance(command, SetBudget):
                 verdict = decide_budget(None, command, now)
@@ -345,11 +334,11 @@ class BudgetOwner:
         draft.add(state, verdict.entries)
         return verdict
 
-    def _decide_on(self, state: TenantState, command: Command, draft: _Draft, now: datetime) -> Verdict:
+    def _decide_on(self, state: TenantState, command: Command, draft: Draft, now: datetime) -> Verdict:
         head = state.head
         if isinstance(command, Allocate):
             key = (command.tenant_id, command.key)
-            earlier = draft.keys.get(key) or self._keys.get(key)
+            earlier = draft.key(key) or self._keys.get(key)
             dataset = None if command.dataset_id is None else self._dataset(state, command.dataset_id)
             return decide_allocation(head, earlier, command, self._settings.limits, now, dataset)
         match command:
@@ -375,13 +364,12 @@ class BudgetOwner:
             raise LookupError(f"data set {dataset_id} of {state.head.tenant_id} was not read")
         return state.datasets.get(dataset_id)
 
-    def _decided(self, waiting: _Waiting, draft: _Draft, now: datetime) -> tuple[_Waiting, Verdict, int]:
-        """A request's verdict, with the position of the entry that a refusal was decided on."""
+    def _decided(self, waiting: Waiting, draft: Draft, now: datetime) -> Decided:
         verdict = self._decide(waiting.command, draft, now)
-        state = draft.states.get(waiting.tenant_id) or self._states.get(waiting.tenant_id)
-        return waiting, verdict, 0 if state is None else state.head.seq
+        state = draft.state(waiting.tenant_id) or self._states.get(waiting.tenant_id)
+        return Decided(waiting, verdict, 0 if state is None else state.head.seq)
 
-    async def _answer(self, decided: Sequence[tuple[_Waiting, Verdict, int]]) -> list[_Waiting]:
+    async def _answer(self, decided: Sequence[Decided]) -> list[Waiting]:
         """Answers what may be answered; returns the refused whose tenant has moved on since, in this flush or not."""
         refused = []
         for waiting, verdict, seq in decided:
@@ -391,7 +379,7 @@ class BudgetOwner:
             if verdict.outcome in ACCEPTED and lasting:
                 waiting.reply(verdict)
             else:
-                refused.append((waiting, verdict, seq))
+                refused.append(Decided(waiting, verdict, seq))
         if not refused:
             return []
         await self._read([waiting for waiting, _, _ in refused])
@@ -431,9 +419,10 @@ class BudgetOwner:
         state, dataset_id = self._states.get(command.tenant_id), _dataset_id(command)
         return state is not None and dataset_id is not None and state.datasets.get(dataset_id) is not None
 
-    def _unread(self, waiting: _Waiting) -> bool:
-        """Whether something that the request will be decided on is not in memory."""
-        state = self._states.get(waiting.tenant_id)
+    def _unread(self, waiting: Waiting, draft: Draft | None = None) -> bool:
+        """Whether something that the request will be decided on is neither in the draft nor in memory."""
+        state = None if draft is None else draft.state(waiting.tenant_id)
+        state = state or self._states.get(waiting.tenant_id)
         if state is None:
             return True
         command = waiting.command
@@ -443,7 +432,7 @@ class BudgetOwner:
         dataset_id = _dataset_id(command)
         return dataset_id is not None and dataset_id not in state.datasets
 
-    async def _read(self, batch: Sequence[_Waiting]) -> None:
+    async def _read(self, batch: Sequence[Waiting]) -> None:
         """Brings the tenants' last entries, and what the requests will be decided on beside them, into memory."""
         if not batch:
             return
@@ -466,7 +455,7 @@ class BudgetOwner:
             for key, entry in tail.by_key.items():
                 self._keys[tenant_id, key] = entry
 
-    def _adopt(self, draft: _Draft) -> None:
+    def _adopt(self, draft: Draft) -> None:
         for tenant_id, state in draft.states.items():
             self._states[tenant_id] = state
             self._states.move_to_end(tenant_id)
@@ -476,17 +465,17 @@ class BudgetOwner:
         while len(self._keys) > self._settings.keys_in_memory:
             self._keys.popitem(last=False)
 
-    def _forget(self, batch: Sequence[_Waiting]) -> None:
+    def _forget(self, batch: Sequence[Waiting]) -> None:
         for waiting in batch:
             self._states.pop(waiting.tenant_id, None)
 
 
-def _as_drafted(command: Settle, draft: _Draft) -> Settle:
-    """The command with the end that the same flush may already have given the allocation.
+def _as_drafted(command: Settle, draft: Draft) -> Settle:
+    """The command with the end that a draft may already have given the allocation.
 
-    Without it, two ends in one flush would conflict with each other each time they are tried.
+    Without it, two ends in one write would conflict with each other each time they are tried.
     """
-    ends = draft.ends.get((command.tenant_id, command.allocation_id), [])
+    ends = draft.ended((command.tenant_id, command.allocation_id))
     return replace(command, history=(*command.history, *ends)) if ends else command
 
 
@@ -518,14 +507,14 @@ def _denial(command: Allocate, verdict: Verdict, seq: int) -> Denial:
     )
 
 
-def _by_tenant(batch: Sequence[_Waiting]) -> dict[str, list[_Waiting]]:
-    tenants: dict[str, list[_Waiting]] = {}
+def _by_tenant(batch: Sequence[Waiting]) -> dict[str, list[Waiting]]:
+    tenants: dict[str, list[Waiting]] = {}
     for waiting in batch:
         tenants.setdefault(waiting.tenant_id, []).append(waiting)
     return tenants
 
 
-def _fail_settlements(batch: Sequence[_Waiting], conflict: ConflictError) -> list[_Waiting]:
+def _fail_settlements(batch: Sequence[Waiting], conflict: ConflictError) -> list[Waiting]:
     for waiting in batch:
         if isinstance(waiting.command, Settle):
             waiting.fail(conflict)

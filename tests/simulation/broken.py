@@ -13,7 +13,9 @@ from accounting.ledger.memory import MemoryLedgerStore
 from accounting.ledger.state import TenantState
 from accounting.ledger.store import ConflictError, LedgerStore, StoreUnavailableError
 from accounting.settlement import Settle
-from deployments.budget.owner import BudgetOwner, Command, OwnerSettings, _Draft, _Waiting
+from deployments.budget.draft import Draft
+from deployments.budget.lane import Command, Decided, Waiting
+from deployments.budget.owner import BudgetOwner, OwnerSettings
 
 
 class NoFence(MemoryLedgerStore):
@@ -113,7 +115,7 @@ class _WriteBehind:
 class RefusesFromMemory(BudgetOwner):
     """Lets refusals go without asking whether they are still right."""
 
-    async def _answer(self, decided: Sequence[tuple[_Waiting, Verdict, int]]) -> list[_Waiting]:
+    async def _answer(self, decided: Sequence[Decided]) -> list[Waiting]:
         for waiting, verdict, _ in decided:
             waiting.reply(verdict)
         return []
@@ -122,20 +124,20 @@ class RefusesFromMemory(BudgetOwner):
 class RepeatsFromMemory(BudgetOwner):
     """Says of what is set already that it is, without asking whether it still is."""
 
-    async def _answer(self, decided: Sequence[tuple[_Waiting, Verdict, int]]) -> list[_Waiting]:
+    async def _answer(self, decided: Sequence[Decided]) -> list[Waiting]:
         refused = []
         for waiting, verdict, seq in decided:
             if verdict.outcome in ACCEPTED:
                 waiting.reply(verdict)
             else:
-                refused.append((waiting, verdict, seq))
+                refused.append(Decided(waiting, verdict, seq))
         return await super()._answer(refused)
 
 
 class ReadsInParts(BudgetOwner):
     """Reads only what it does not know yet, and forgets thereby what it knew beside it."""
 
-    async def _read(self, batch: Sequence[_Waiting]) -> None:
+    async def _read(self, batch: Sequence[Waiting]) -> None:
         await super()._read([waiting for waiting in batch if self._unread(waiting)] or batch)
 
 
@@ -151,7 +153,7 @@ class ReadsFromMemory(BudgetOwner):
 class VoidsTooLate(BudgetOwner):
     """Takes a hold back however long its time has passed."""
 
-    def _decide_on(self, state: TenantState, command: Command, draft: _Draft, now: datetime) -> Verdict:
+    def _decide_on(self, state: TenantState, command: Command, draft: Draft, now: datetime) -> Verdict:
         if isinstance(command, Settle) and command.kind is EntryKind.VOIDED:
             opening = command.history[0]
             now = min(now, opening.at + timedelta(microseconds=1))
@@ -161,7 +163,7 @@ class VoidsTooLate(BudgetOwner):
 class ChargesOneScope(BudgetOwner):
     """Charges the tenant alone where a data set is named."""
 
-    def _decide_on(self, state: TenantState, command: Command, draft: _Draft, now: datetime) -> Verdict:
+    def _decide_on(self, state: TenantState, command: Command, draft: Draft, now: datetime) -> Verdict:
         if isinstance(command, Allocate):
             command = replace(command, dataset_id=None, partition=None)
         return super()._decide_on(state, command, draft, now)
