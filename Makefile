@@ -9,8 +9,10 @@ PORT ?= 8000
 run: $(VENV)/.service
 	@$(BIN)/python -m serve_app.quickstart.run --port $(PORT)
 
+# The tests with a cluster of their own come last, alone: they measure silence and kill processes.
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest --cov -q
+	$(BIN)/python -m pytest --cov -q -n 2 --dist loadfile tests/reference tests/unit tests/integration
+	$(BIN)/python -m pytest --cov --cov-append -q tests/acceptance
 
 # Changes what decides an admission, bit by bit, and prints the changes that no test notices: docs/mutants.md.
 mutants: $(VENV)/.dev

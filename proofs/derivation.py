@@ -33,9 +33,13 @@ from accounting.events import (
 )
 from accounting.pure import pure_epsilon
 from accounting.renyi import rho_of
-from accounting.values import PrivacyLoss, decimal_text
+from accounting.values import InvalidValueError, PrivacyLoss, decimal_text, round_up
 from proofs.certificate import EPSILON, MU_SQUARED, RENYI, RHO, RULES, Node, node
 
+_ORDERS = (2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 24, 28, 32, 40, 48, 64, 80, 96, 128, 192, 256)
+"""Renyi orders that are tried, and, first, only each of so many of them."""
+_STRIDE = 4
+_UNBOUNDED = Fraction(10**30)
 _UP = Context(prec=60, rounding=ROUND_CEILING)
 _NAMES = {Currency.RENYI: RENYI, Currency.RHO: RHO, Currency.MU_SQUARED: MU_SQUARED}
 _BY_PURE = {Currency.RENYI: "pure_to_renyi", Currency.RHO: "pure_to_rho", Currency.MU_SQUARED: "pure_to_mu"}
@@ -46,7 +50,8 @@ def priced(event: Event, loss: PrivacyLoss) -> Node:
     """The step that shows that the event is private with the given (epsilon, delta).
 
     It holds if the loss is at least the event's price; otherwise the checker refuses it. A composition is derived where
-    a closed theorem gives a price within the loss, and taken on the accountants' word where none does.
+    a closed theorem gives a price within the loss. Where none does it is taken on the accountants' word, and what can
+    be derived, a larger cost, stands beside it.
     """
     cost = Cost(loss.epsilon, loss.delta)
     match event:
@@ -57,7 +62,8 @@ def priced(event: Event, loss: PrivacyLoss) -> Node:
         case (
             PoissonGaussianEvent() | FixedSizeGaussianEvent() | SelfComposedEvent() | ComposedEvent() | ParallelEvent()
         ):
-            return _summed(event, cost) or _by_gaussians(event, cost) or _by_rhos(event, cost) or _taken(cost)
+            derived = _summed(event, cost) or _by_gaussians(event, cost) or _by_rhos(event, cost)
+            return derived or _by_renyi(event, cost)
         case _:
             return _step(event.kind, EPSILON, cost, [], _stated(event))
 
@@ -201,8 +207,38 @@ def _by_rho(cost: Cost, premise: Node, rho: Fraction, converted: Decimal) -> Nod
     return _step("renyi_to_epsilon", EPSILON, cost, [renyi], numbers)
 
 
-def _taken(cost: Cost) -> Node:
-    return _step("accountant", EPSILON, cost, [])
+def _by_renyi(event: Event, cost: Cost) -> Node:
+    """What the Renyi divergence gives at the best of some orders; above it the accountants' word, if that is less."""
+    bounds = {order: _bound(event, order, cost.delta) for order in _ORDERS[::_STRIDE]}
+    if all(bound is None for bound in bounds.values()):
+        return _step("accountant", EPSILON, cost, [])
+
+    def epsilon(order: int) -> Fraction:
+        found = bounds[order] if order in bounds else bounds.setdefault(order, _bound(event, order, cost.delta))
+        return _UNBOUNDED if found is None else found
+
+    # The bound falls, then rises with the order: look from afar, then closely.
+    near = _ORDERS.index(min(_ORDERS[::_STRIDE], key=epsilon))
+    order = min(_ORDERS[max(near - _STRIDE + 1, 0) : near + _STRIDE], key=epsilon)
+    premise = _own(event, Currency.RENYI, order)
+    assert premise is not None
+    converted = cost.delta - Decimal(premise.numbers["delta"])
+    numbers = {"order": str(order), **_converted(Cost(cost.amount, converted))}
+    if epsilon(order) <= Fraction(cost.amount):
+        return _step("renyi_to_epsilon", EPSILON, cost, [premise], numbers)
+    derived = _step("renyi_to_epsilon", EPSILON, Cost(round_up(epsilon(order)), cost.delta), [premise], numbers)
+    return _step("accountant_bounded", EPSILON, cost, [derived])
+
+
+def _bound(event: Event, order: int, delta: Decimal) -> Fraction | None:
+    """The epsilon that the Renyi divergence of that order gives at delta; None where there is none."""
+    try:
+        own = own_cost(event, Currency.RENYI, order)
+    except (PricingDisagreementError, InvalidValueError):
+        return None
+    if own is None or not 0 < delta - own.delta < 1:
+        return None
+    return Fraction(renyi_to_epsilon(Fraction(own.amount), Decimal(order), delta - own.delta))
 
 
 def _exact(event: Event, currency: str) -> Node:

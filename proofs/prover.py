@@ -1,4 +1,4 @@
-"""From a job's ledger entries to a signed proof that anyone can check offline.
+"""From ledger entries to a signed proof that anyone can check offline: of a job, an allocation, a history, a plan.
 
 The prover only writes down what the ledger decided and the steps that lead there. It is not trusted: `proofs.checker`
 derives every number again with other code.
@@ -11,8 +11,6 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-import rfc8785
-
 from accounting.charges import price
 from accounting.conversion import best_order_for_cap
 from accounting.events import (
@@ -24,16 +22,22 @@ from accounting.events import (
     PoissonGaussianEvent,
     SelfComposedEvent,
     ZCdpEvent,
+    event_to_wire,
 )
 from accounting.filters import Budget, Charge, FilterKind, Member
+from accounting.ledger.canonical import canonical_json
 from accounting.ledger.entry import OPENING_KINDS, Entry, EntryKind, timestamp_text
 from accounting.values import NO_LOSS, ZERO, PrivacyLoss, decimal_text
 from proofs.certificate import (
     ADJUSTED,
+    ALLOCATION,
     DIVIDED,
     EPSILON,
     FILTER_RULES,
+    HISTORY,
+    JOB,
     MAX_BYTES,
+    PLAN,
     STANDS,
     VOIDED,
     Certificate,
@@ -42,7 +46,9 @@ from proofs.certificate import (
     Inclusion,
     Log,
     Node,
+    PlanProof,
     ProofBundle,
+    Subject,
     Window,
     dataset_guarantee,
     node,
@@ -51,7 +57,7 @@ from proofs.certificate import (
 from proofs.derivation import counted, priced
 from proofs.signing import SigningKey
 
-_SOFTWARE = ("privacy-engine", "dp-accounting", "cryptography", "rfc8785")
+_SOFTWARE = ("privacy-engine", "dp-accounting", "cryptography")
 
 _SIGNATURE_BYTES = 1024
 """More than a signature takes in the document."""
@@ -101,21 +107,90 @@ def prove_job(
             opening, a data set no registration, or the ledger charged an event less than its price.
         TooLargeError: If the document would be larger than `proofs.certificate.MAX_BYTES`.
     """
-    openings = [entry for entry in entries if entry.kind in OPENING_KINDS]
-    if not openings:
+    if not any(entry.kind in OPENING_KINDS for entry in entries):
         raise ValueError("there is nothing to prove: none of the entries opens an allocation")
     if len({(entry.tenant_id, entry.job_id) for entry in entries}) > 1:
         raise ValueError("the entries belong to more than one job or tenant")
+    job_id = entries[0].job_id
+    if job_id is None:
+        raise ValueError("the entries belong to no job")
+    return _prove(Subject(JOB, job_id), entries, signer, neighbours, registrations, evidence)
+
+
+def prove_allocation(
+    entries: Sequence[Entry],
+    signer: SigningKey,
+    neighbours: Sequence[Entry] = (),
+    registrations: Sequence[Entry] = (),
+    evidence: LogEvidence | None = None,
+) -> dict[str, Any]:
+    """The proof document of one allocation. As for `prove_job`, with the allocation's entries."""
+    if len({(entry.tenant_id, entry.allocation_id) for entry in entries}) != 1 or entries[0].allocation_id is None:
+        raise ValueError("the entries are not those of one allocation")
+    return _prove(Subject(ALLOCATION, entries[0].allocation_id), entries, signer, neighbours, registrations, evidence)
+
+
+def prove_history(entries: Sequence[Entry], signer: SigningKey, evidence: LogEvidence | None = None) -> dict[str, Any]:
+    """The proof document of a tenant's history, whole from its first entry on. As for `prove_job`.
+
+    Raises:
+        ValueError: Also if an entry is missing, or there is none.
+    """
+    if not entries or [entry.seq for entry in entries] != list(range(1, len(entries) + 1)):
+        raise ValueError("the entries are not a history from its first entry on")
+    own = [entry for entry in entries if entry.allocation_id is not None]
+    registrations = [entry for entry in entries if entry.kind is EntryKind.DATASET_SET]
+    others = [entry for entry in entries if entry.allocation_id is None and entry.kind is not EntryKind.DATASET_SET]
+    return _prove(Subject(HISTORY, entries[0].tenant_id), own, signer, others, registrations, evidence)
+
+
+def prove_plan(tenant_id: str, plan_id: str, event: Event, loss: PrivacyLoss, signer: SigningKey) -> dict[str, Any]:
+    """The proof document of a plan: what its event would cost, before anything is charged. Errors as for `prove_job`.
+
+    Args:
+        tenant_id: Whose plan.
+        plan_id: Its id.
+        event: The plan as one event.
+        loss: Its price.
+        signer: The service's key.
+    """
+    pricing = priced(event, loss)
+    plan = PlanProof(canonical_json(event_to_wire(event)), pricing)
+    total = node("basic_composition", EPSILON, _numbers(loss), pricing)
+    return _signed(
+        ProofBundle(
+            tenant_id=tenant_id,
+            subject=Subject(PLAN, plan_id),
+            certificates=(),
+            plan=plan,
+            neighbours=(),
+            registrations=(),
+            log=None,
+            epsilon=decimal_text(loss.epsilon),
+            delta=decimal_text(loss.delta),
+            composition=total,
+            keys=(signer.public_jwk,),
+            software=_software(),
+        ),
+        signer,
+    )
+
+
+def _prove(
+    subject: Subject,
+    entries: Sequence[Entry],
+    signer: SigningKey,
+    neighbours: Sequence[Entry],
+    registrations: Sequence[Entry],
+    evidence: LogEvidence | None,
+) -> dict[str, Any]:
+    openings = [entry for entry in entries if entry.kind in OPENING_KINDS]
     later: dict[str | None, list[Entry]] = {entry.allocation_id: [] for entry in openings}
     for entry in entries:
         if entry.allocation_id not in later:
             raise ValueError(f"position {entry.seq}: the allocation's opening entry is missing")
         if entry.kind not in OPENING_KINDS:
             later[entry.allocation_id].append(entry)
-    tenant_id, job_id = openings[0].tenant_id, openings[0].job_id
-    if job_id is None:
-        raise ValueError("the entries belong to no job")
-
     places = evidence.places if evidence is not None else {}
     registered = [(opening, _registration(opening, registrations)) for opening in openings]
     certificates = [
@@ -128,22 +203,31 @@ def prove_job(
             total = total.plus(loss)
             standing.append(pricing)
     needed = {entry.seq: entry for _, entry in registered if entry is not None}
+    if subject.kind == HISTORY:
+        needed = {entry.seq: entry for entry in registrations}
     own = {entry.seq for entry in entries} | needed.keys()
-    bundle = ProofBundle(
-        tenant_id=tenant_id,
-        job_id=job_id,
-        certificates=tuple(certificates),
-        neighbours=tuple(_chain_entry(entry, places) for entry in neighbours if entry.seq not in own),
-        registrations=tuple(_chain_entry(entry, places) for _, entry in sorted(needed.items())),
-        log=None if evidence is None else evidence.log,
-        epsilon=decimal_text(total.epsilon),
-        delta=decimal_text(total.delta),
-        composition=node("basic_composition", EPSILON, _numbers(total), *standing),
-        keys=(signer.public_jwk,),
-        software=_software(),
+    return _signed(
+        ProofBundle(
+            tenant_id=(entries or neighbours)[0].tenant_id,
+            subject=subject,
+            certificates=tuple(certificates),
+            plan=None,
+            neighbours=tuple(_chain_entry(entry, places) for entry in neighbours if entry.seq not in own),
+            registrations=tuple(_chain_entry(entry, places) for _, entry in sorted(needed.items())),
+            log=None if evidence is None else evidence.log,
+            epsilon=decimal_text(total.epsilon),
+            delta=decimal_text(total.delta),
+            composition=node("basic_composition", EPSILON, _numbers(total), *standing),
+            keys=(signer.public_jwk,),
+            software=_software(),
+        ),
+        signer,
     )
+
+
+def _signed(bundle: ProofBundle, signer: SigningKey) -> dict[str, Any]:
     document = bundle.unsigned()
-    canonical = rfc8785.dumps(document)
+    canonical = canonical_json(document).encode()
     if len(canonical) > MAX_BYTES - _SIGNATURE_BYTES:
         raise TooLargeError(f"the proof would have {len(canonical)} bytes, more than the {MAX_BYTES} that are checked")
     return {**document, "signature": signer.sign(canonical, detached=True)}

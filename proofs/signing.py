@@ -1,6 +1,7 @@
 """Ed25519 signatures (RFC 8032) as JSON Web Signatures (RFC 7515 and 8037), and the file that keeps the key."""
 
 import base64
+import contextlib
 import hashlib
 import json
 import os
@@ -22,7 +23,7 @@ _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
 class KeyFileError(Exception):
-    """A key file that cannot be used: readable by others, or not an unencrypted Ed25519 key in PEM."""
+    """A key that cannot be used: in a file that others can read, or not an unencrypted Ed25519 key in PEM."""
 
 
 class SigningKey:
@@ -60,8 +61,36 @@ class SigningKey:
         try:
             return cls._load(path)
         except FileNotFoundError:
-            _create(path)
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            cls.generate()._write(path, replace=False)
             return cls._load(path)
+
+    @classmethod
+    def from_pem(cls, pem: bytes, source: str) -> "SigningKey":
+        """The key in a PEM text (PKCS #8).
+
+        Args:
+            pem: The text.
+            source: Where it is from, for the message.
+
+        Raises:
+            KeyFileError: If it holds no Ed25519 key, or an encrypted one. The message does not quote it.
+        """
+        try:
+            key = load_pem_private_key(pem, password=None)
+        except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+            raise KeyFileError(f"{source} holds no unencrypted PEM key: {error}") from None
+        if not isinstance(key, Ed25519PrivateKey):
+            raise KeyFileError(f"{source} holds another kind of key than Ed25519")
+        return cls(key)
+
+    def replace(self, path: Path) -> None:
+        """Makes this the key in a PEM file, for good. Whoever reads meanwhile gets the old key or this one, whole.
+
+        Raises:
+            OSError: If the file cannot be written.
+        """
+        self._write(path, replace=True)
 
     @classmethod
     def _load(cls, path: Path) -> "SigningKey":
@@ -72,13 +101,7 @@ class SigningKey:
                 message = f"the key file {path} has mode {mode:04o}: others could read it; make it 0600 (chmod 600)"
                 raise KeyFileError(message)
             pem = file.read()
-        try:
-            key = load_pem_private_key(pem, password=None)
-        except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-            raise KeyFileError(f"the key file {path} holds no unencrypted PEM key: {error}") from None
-        if not isinstance(key, Ed25519PrivateKey):
-            raise KeyFileError(f"the key file {path} holds another kind of key than Ed25519")
-        return cls(key)
+        return cls.from_pem(pem, f"the key file {path}")
 
     def sign(self, payload: bytes, *, detached: bool = False) -> str:
         """A compact JWS over the payload.
@@ -92,24 +115,27 @@ class SigningKey:
         signature = _base64url(self.private_key.sign(f"{header}.{content}".encode("ascii")))
         return f"{header}.{'' if detached else content}.{signature}"
 
+    def _write(self, path: Path, *, replace: bool) -> None:
+        """Writes the key beside its place, and gives it its name then.
 
-def _create(path: Path) -> None:
-    """Writes a new key beside its place and links it there; a link, unlike a rename, never replaces another's key."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    pem = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    # mkstemp makes the file with mode 0600 before anything is in it.
-    descriptor, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(pem)
-            file.flush()
-            os.fsync(file.fileno())
+        A link, unlike a rename, never replaces another's key.
+        """
+        pem = self.private_key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        # mkstemp makes the file with mode 0600 before anything is in it.
+        descriptor, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:
-            os.link(draft, path)
-        except FileExistsError:
-            return
-    finally:
-        os.unlink(draft)
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(pem)
+                file.flush()
+                os.fsync(file.fileno())
+            if replace:
+                os.replace(draft, path)
+            else:
+                with contextlib.suppress(FileExistsError):
+                    os.link(draft, path)
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(draft)
 
 
 def _compact(members: dict[str, str]) -> bytes:

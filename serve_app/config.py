@@ -56,6 +56,13 @@ class Settings(BaseSettings):
         default=None, description="JWK set of operators' public keys; absent, keys/operators.json in the data folder."
     )
 
+    proof_key: SecretStr | None = Field(
+        default=None, description="Private key for proofs, PEM; absent, keys/proof-signing-key.pem in the data folder."
+    )
+    head_key: SecretStr | None = Field(
+        default=None, description="Private key for the log's heads, PEM; absent, likewise a file in the data folder."
+    )
+
     noop_route: bool = Field(default=False, description="Serve the benchmark's no-op route.")
 
     @field_validator("kafka_options")

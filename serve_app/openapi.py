@@ -23,6 +23,9 @@ _STRUCTS = (
     schemas.DatasetBody,
     schemas.LegalHoldBody,
     schemas.ApplyBody,
+    schemas.ApplyBatchBody,
+    schemas.SelectBody,
+    schemas.PreviewBody,
     schemas.PlanBody,
 )
 _OPEN_PATHS = ("/health/", "/.well-known/", "/openapi.json")

@@ -14,6 +14,7 @@ from pydantic import SecretStr
 
 from accounting.storage import embedded
 from accounting.storage.migrate import prepare_database
+from proofs.signing import KeyFileError
 from serve_app.auth.keys import KeyRing
 from serve_app.cluster import StartError
 from serve_app.config import Settings
@@ -73,7 +74,7 @@ def running_service(settings: Settings, say: Say) -> Iterator[tuple[Running, Sup
     with contextlib.ExitStack() as stack:
         # Registered first, so done last: who waits for the file to go waits for all the rest.
         stack.callback((folder / STATE_FILE).unlink, missing_ok=True)
-        keys = KeyRing(folder / "keys")
+        keys = _keys(settings)
         say("Opening the ledger (PostgreSQL)")
         admin_url = _database(settings, stack)
         urls = prepare_database(
@@ -97,6 +98,16 @@ def running_service(settings: Settings, say: Say) -> Iterator[tuple[Running, Sup
             say("Stopping")
             # A second Ctrl-C must not leave half of it behind.
             signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _keys(settings: Settings) -> KeyRing:
+    """The service's keys, all of them made and found usable."""
+    keys = KeyRing.of(settings)
+    try:
+        keys.public_keys()
+    except KeyFileError as error:
+        raise StartError(str(error)) from None
+    return keys
 
 
 def _announce(settings: Settings, dashboard_url: str | None) -> Running:

@@ -245,23 +245,75 @@ class LegalHoldBody(msgspec.Struct, forbid_unknown_fields=True):
     reason: str
 
 
-class ApplyBody(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
-    """A statistic to release with noise."""
+class ReleaseBody(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """What every release may say of itself: whose it is, whom it is charged to, and a key for repetitions."""
 
-    mechanism: MechanismName
-    epsilon: Decimal
-    sensitivity: Decimal
-    data: list[int | float] | int | float
-    delta: Decimal | None = None
     job_id: str | None = None
     tenant_id: str | None = None
     source_engine: SourceEngine | None = None
-    data_type: str | None = None
     composition_type: CompositionType | None = None
     query_description: str | None = None
     operation_id: str | None = None
     dataset_id: str | None = None
     partition: str | None = None
+
+
+class ApplyBody(ReleaseBody, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
+    """A statistic to release with noise. Give epsilon, or the scale of the noise (of a Gaussian its sigma).
+
+    ``confidence`` is the probability with which the accuracy in the answer holds (0.95).
+    """
+
+    mechanism: MechanismName
+    sensitivity: Decimal
+    data: list[int | float] | int | float
+    epsilon: Decimal | None = None
+    scale: Decimal | None = None
+    delta: Decimal | None = None
+    data_type: str | None = None
+    confidence: Decimal | None = None
+
+
+class ApplyBatchBody(msgspec.Struct, forbid_unknown_fields=True):
+    """Many statistics to release; each has its own outcome."""
+
+    operations: list[ApplyBody]
+
+
+class SelectBody(ReleaseBody, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
+    """The best k candidates to choose by private scores. Give epsilon for all k choices, or the scale of one.
+
+    ``candidates`` are names to answer with, in the order of the scores; they are public and must not depend on the
+    data. ``monotonic``: one privacy unit moves all scores in the same direction.
+    """
+
+    scores: list[int | float]
+    sensitivity: Decimal
+    candidates: list[str] | None = None
+    epsilon: Decimal | None = None
+    scale: Decimal | None = None
+    k: int = 1
+    monotonic: bool = False
+    confidence: Decimal | None = None
+
+
+class PreviewBody(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """What a release would cost and how accurate it would be: ``apply`` or ``select`` without the data.
+
+    ``length`` is the number of values, or of candidates for ``exponential``, to which alone ``k`` and ``monotonic``
+    belong.
+    """
+
+    mechanism: MechanismName
+    sensitivity: Decimal
+    length: int = 1
+    data_type: str | None = None
+    epsilon: Decimal | None = None
+    scale: Decimal | None = None
+    delta: Decimal | None = None
+    k: int | None = None
+    monotonic: bool | None = None
+    confidence: Decimal | None = None
 
 
 class PlanStepBody(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):

@@ -12,7 +12,7 @@ from accounting.ledger.postgres import PostgresLedgerStore
 from accounting.ledger.postgres_recorder import PostgresRecorder
 from accounting.ledger.store import StoreUnavailableError
 from deployments.outbox.witness import WITNESS_FILE, Witness
-from serve_app.auth.keys import KeyRing
+from serve_app.auth.keys import HEADS, KeyRing
 from serve_app.auth.tokens import TokenVerifier
 from serve_app.config import Settings
 from serve_app.logs import configure_logging
@@ -39,8 +39,8 @@ class Service:
     recorder_url: str
 
     def keys(self) -> KeyRing:
-        """The service's secrets, from the data folder."""
-        return KeyRing(self.settings.folder / "keys")
+        """The service's secrets, from the data folder and the settings."""
+        return KeyRing.of(self.settings)
 
     def verifier(self) -> TokenVerifier:
         """Checks tokens signed with the service's token key."""
@@ -55,7 +55,8 @@ class Service:
 
     def witness(self) -> Witness:
         """Keeps the latest head of the log outside the database."""
-        return Witness(self.settings.folder / WITNESS_FILE, [self.keys().head_key.public_jwk])
+        keys = self.keys()
+        return Witness(self.settings.folder / WITNESS_FILE, lambda: keys.published(HEADS))
 
     @asynccontextmanager
     async def store(self, connections: int = 4) -> AsyncIterator[PostgresLedgerStore]:

@@ -1,7 +1,7 @@
 """A mechanism and the event it is charged as, born together.
 
 All noise comes from OpenDP, which samples the discrete Laplace and discrete Gaussian distributions exactly and, for
-floats, does so on the lattice of all doubles (multiples of 2^-1074), so that no bit of the answer betrays the input.
+floats, does so on a grid of doubles that is far finer than the noise, so that no bit of the answer betrays the input.
 Mironov 2012 shows how naive floating-point noise does; Canonne, Kamath and Steinke 2020 give the samplers.
 
 Two accountants must agree before any noise is drawn: `accounting.charges`, whose price is charged, and OpenDP's own
@@ -17,12 +17,14 @@ from functools import lru_cache
 from typing import Any
 
 import opendp.prelude as dp
+from scipy.special import ndtri
 
 from accounting.calibration import discrete_gaussian_for, discrete_laplace_for, laplace_for
-from accounting.charges import PricingDisagreementError, price
+from accounting.charges import Currency, own_cost, price
 from accounting.events import DiscreteGaussianEvent, DiscreteLaplaceEvent, LaplaceEvent
 from accounting.values import InvalidValueError, PrivacyLoss, round_up
-from deployments.mechanisms.query import DataType, MechanismName
+from deployments.mechanisms.agreement import agreed, not_below
+from deployments.mechanisms.query import DataType, Noise, tail_of
 
 dp.enable_features("contrib")
 
@@ -30,19 +32,23 @@ NoiseEvent = LaplaceEvent | DiscreteLaplaceEvent | DiscreteGaussianEvent
 """What OpenDP's samplers do. Its Gaussians lie on a grid, of whole numbers or as fine as doubles, and are proven in rho
 alone; so is what is charged for them."""
 
-_ENLARGEMENTS = 24
-"""How often the noise may grow to bring OpenDP's map down to the charge. Each step doubles the one before, from one
-unit in the last place, so all of them together stay below 4e-9 of the noise."""
+FINE_VALUES = 10_000
+"""Up to so many floats get noise on the grid of all doubles, the multiples of 2^-1074: 45 us for each with a Gaussian.
+Longer vectors get it on one of 2^-80 of their sensitivity, which takes a quarter of that. OpenDP's map counts what
+rounding a million values to that grid adds to the sensitivity: a part in 1e18."""
+_GRID_BITS = 80
+_FINEST_GRID = -1074
 
 
 @dataclass(frozen=True, slots=True)
 class Mechanism:
-    """Noise that can be drawn, and its price. Everything follows from the three arguments, so nothing can drift apart.
+    """Noise that can be drawn, and its price. Everything follows from the four arguments, so nothing can drift apart.
 
     Attributes:
         event: What is done to the data.
         delta: The delta at which the event is priced: 0 for Laplace, in (0, 1) for Gaussian.
         data_type: The values it takes and answers.
+        length: Of the vectors that it takes, where they are floats and more than `FINE_VALUES`; else None, for any.
         charge: The event's price at that delta.
         scale: The noise in effect, in the statistic's unit: scale of a Laplace, standard deviation of a Gaussian. The
             event's own or, by less than 4e-9 of it, more.
@@ -56,61 +62,107 @@ class Mechanism:
     event: NoiseEvent
     delta: Decimal
     data_type: DataType
+    length: int | None = None
     charge: PrivacyLoss = field(init=False)
     scale: float = field(init=False)
     measurement: dp.Measurement = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         charge = price(self.event, self.delta)
-        scale = _not_below(stated_noise(self.event))
-        for step in range(_ENLARGEMENTS):
-            measurement = _measurement(self.event, self.data_type, scale)
-            theirs = opendp_epsilon(measurement, self.event, self.delta, self.data_type)
-            if math.isfinite(theirs) and theirs <= charge.epsilon:
-                break
-            scale *= 1 + 2.0 ** (step - 52)
-        else:
-            message = f"OpenDP proves an epsilon of {theirs} for {self.event}, more than the charge {charge.epsilon}"
-            raise PricingDisagreementError(message)
+        rho = own_cost(self.event, Currency.RHO)
+        assert rho is not None
+
+        def losses(measurement: dp.Measurement) -> list[tuple[float, Decimal]]:
+            epsilon = opendp_epsilon(measurement, self.event, self.delta, self.data_type)
+            if not isinstance(self.event, DiscreteGaussianEvent):
+                return [(epsilon, charge.epsilon)]
+            return [(epsilon, charge.epsilon), (opendp_rho(measurement, self.event), rho.amount)]
+
+        scale, measurement = agreed(self.event, stated_noise(self.event), self._measurement, losses)
         object.__setattr__(self, "charge", charge)
         object.__setattr__(self, "scale", scale)
         object.__setattr__(self, "measurement", measurement)
 
+    def accuracy(self, confidence: Decimal, coordinates: int = 1) -> float:
+        """How far released coordinates stray at most, with that confidence, from their true values.
 
-@lru_cache(maxsize=1024)
-def calibrated(
-    name: MechanismName, epsilon: Decimal, delta: Decimal, sensitivity: Decimal, data_type: DataType
-) -> Mechanism:
-    """The mechanism with the least noise whose price at delta is at most epsilon.
+        Whole-number noise gets the continuous half-width rounded up to a whole number. For m >= 1 the discrete Gaussian
+        is at least m with no more probability than the continuous one is at least m - 1 (Canonne, Kamath and Steinke
+        2020); for the discrete Laplace, 2 / (1 + exp(-1/s)) exp(-m/s) <= exp(-(m-1)/s). OpenDP's own quantiles are
+        not used: the discrete ones answer minus infinity at small scales and take seconds at large ones, the Gaussian
+        one answers infinity where a joint half-width needs it (a tail of 1e-18).
+
+        Args:
+            confidence: In (0, 1).
+            coordinates: So many are within the half-width all at once, by the union bound.
+
+        Returns:
+            The half-width, in the statistic's unit.
+
+        Raises:
+            InvalidValueError: If the confidence is out of range.
+        """
+        tail = tail_of(confidence) / coordinates
+        gaussian = isinstance(self.event, DiscreteGaussianEvent)
+        width = self.scale * float(-ndtri(tail / 2) if gaussian else -math.log(tail))
+        return float(math.ceil(width)) if self.data_type == "integer" else width
+
+    def _measurement(self, scale: float) -> dp.Measurement:
+        # OpenDP reads a plain `int` as 32 bits. A scalar is a vector of one: the L1 and L2 norms are its absolute
+        # value.
+        whole = self.data_type == "integer"
+        atoms = dp.atom_domain(T="i64") if whole else dp.atom_domain(T="f64", nan=False)
+        domain, grid = dp.vector_domain(atoms), None
+        if self.length is not None and not whole:
+            domain = dp.vector_domain(atoms, size=self.length)
+            grid = max(math.frexp(self.event.sensitivity)[1] - 1 - _GRID_BITS, _FINEST_GRID)
+        if not isinstance(self.event, DiscreteGaussianEvent):
+            return dp.m.make_laplace(domain, dp.l1_distance(T="i64" if whole else "f64"), scale, k=grid)
+        return dp.m.make_gaussian(domain, dp.l2_distance(T="f64"), scale, k=grid)
+
+
+def mechanism_for(noise: Noise, length: int = 1) -> Mechanism:
+    """The mechanism that a caller wants: with the least noise whose price is at most epsilon, or with that very scale.
 
     Laplace noise on whole numbers takes the sensitivity up to the next whole number, as no smaller change exists there.
 
     Args:
-        name: "laplace" or "gaussian".
-        epsilon: Greater than 0.
-        delta: 0 for Laplace; in (0, 1) for Gaussian.
-        sensitivity: Greater than 0; L1 for Laplace, L2 for Gaussian.
-        data_type: The values that it is for.
+        noise: What is wanted. Equal wishes share a mechanism.
+        length: Of the statistic.
 
     Raises:
-        InvalidValueError: If no noise in range has that price.
+        InvalidValueError: If no noise in range has that price, or that noise has no price.
         PricingDisagreementError: If OpenDP's map stays above the charge.
     """
-    event: NoiseEvent
+    return _mechanism_for(noise, length if noise.data_type == "float" and length > FINE_VALUES else None)
+
+
+@lru_cache(maxsize=1024)
+def _mechanism_for(noise: Noise, length: int | None) -> Mechanism:
     try:
-        if name == "gaussian":
-            event = discrete_gaussian_for(epsilon, delta, sensitivity)
-        elif data_type == "integer":
-            event = discrete_laplace_for(epsilon, round_up(Fraction(sensitivity), places=0))
-        else:
-            event = laplace_for(epsilon, sensitivity)
+        return Mechanism(_event_for(noise), noise.delta, noise.data_type, length)
     except InvalidValueError as error:
         if error.field in ("epsilon", "delta", "sensitivity"):
             raise
+        if noise.scale is not None:
+            raise InvalidValueError("scale", f"gives no price at this sensitivity: it {error.reason}") from None
         # The caller knows no scale and no sigma, only the two numbers that they come from.
         reason = f"is out of range for this sensitivity: the noise would have a {error.field} that {error.reason}"
         raise InvalidValueError("epsilon", reason) from None
-    return Mechanism(event, delta, data_type)
+
+
+def _event_for(noise: Noise) -> NoiseEvent:
+    whole = noise.data_type == "integer"
+    if noise.mechanism == "gaussian":
+        if noise.scale is not None:
+            return DiscreteGaussianEvent(noise.scale, noise.sensitivity)
+        assert noise.epsilon is not None
+        return discrete_gaussian_for(noise.epsilon, noise.delta, noise.sensitivity)
+    reach = round_up(Fraction(noise.sensitivity), places=0) if whole else noise.sensitivity
+    if noise.scale is not None:
+        return DiscreteLaplaceEvent(noise.scale, reach) if whole else LaplaceEvent(noise.scale, reach)
+    assert noise.epsilon is not None
+    return discrete_laplace_for(noise.epsilon, reach) if whole else laplace_for(noise.epsilon, reach)
 
 
 def stated_noise(event: NoiseEvent) -> Decimal:
@@ -129,21 +181,12 @@ def opendp_epsilon(measurement: dp.Measurement, event: NoiseEvent, delta: Decima
     """
     if not isinstance(event, DiscreteGaussianEvent):
         loss: Callable[[float], float] = measurement.map
-        return loss(math.ceil(event.sensitivity) if data_type == "integer" else _not_below(event.sensitivity))
+        return loss(math.ceil(event.sensitivity) if data_type == "integer" else not_below(event.sensitivity))
     profile: Callable[[float], Any] = dp.c.make_zCDP_to_approxDP(measurement).map
-    return float(profile(_not_below(event.sensitivity)).epsilon(-_not_below(-delta)))
+    return float(profile(not_below(event.sensitivity)).epsilon(-not_below(-delta)))
 
 
-def _measurement(event: NoiseEvent, data_type: DataType, scale: float) -> dp.Measurement:
-    # OpenDP reads a plain `int` as 32 bits. A scalar is a vector of one: the L1 and L2 norms are its absolute value.
-    atoms = dp.atom_domain(T="i64") if data_type == "integer" else dp.atom_domain(T="f64", nan=False)
-    domain = dp.vector_domain(atoms)
-    if not isinstance(event, DiscreteGaussianEvent):
-        return dp.m.make_laplace(domain, dp.l1_distance(T="i64" if data_type == "integer" else "f64"), scale)
-    return dp.m.make_gaussian(domain, dp.l2_distance(T="f64"), scale)
-
-
-def _not_below(value: Decimal) -> float:
-    """The smallest double that is not below the decimal."""
-    nearest = float(value)
-    return nearest if Fraction(nearest) >= Fraction(value) else math.nextafter(nearest, math.inf)
+def opendp_rho(measurement: dp.Measurement, event: DiscreteGaussianEvent) -> float:
+    """The rho that OpenDP itself proves of a Gaussian measurement at the event's sensitivity."""
+    loss: Callable[[float], float] = measurement.map
+    return loss(not_below(event.sensitivity))

@@ -9,7 +9,7 @@ import fcntl
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +21,9 @@ from proofs.heads import Acceptance, Head, read_acceptance, read_head
 
 WITNESS_FILE = "witness.json"
 _FORMAT = "privacy-engine-witness"
+
+Keys = Callable[[], Sequence[Mapping[str, Any]]]
+"""Gives public keys (JWKs) as they are now: one may be added while a process runs."""
 
 
 class WitnessError(Exception):
@@ -38,12 +41,12 @@ class _Kept:
 class Witness:
     """The file, read anew each time: one process writes it and several read it."""
 
-    def __init__(self, path: Path, keys: Sequence[Mapping[str, Any]]) -> None:
+    def __init__(self, path: Path, keys: Keys) -> None:
         """Opens nothing yet.
 
         Args:
             path: Of the file. Its folder exists.
-            keys: Public keys (JWKs) that sign heads.
+            keys: Gives the public keys that sign heads or ever did: what an earlier key has signed still counts.
         """
         self._path = path
         self._keys = keys
@@ -65,7 +68,7 @@ class Witness:
         """
         kept = self._read()
         try:
-            return [] if kept is None else [read_acceptance(signed, self._keys) for signed in kept.accepted]
+            return [] if kept is None else [read_acceptance(signed, self._keys()) for signed in kept.accepted]
         except MalformedError as error:
             raise self._damaged(str(error)) from None
 
@@ -106,7 +109,7 @@ class Witness:
         with self._locked():
             kept, new = self._read(), self._new_head(head)
             try:
-                named = read_acceptance(acceptance, self._keys)
+                named = read_acceptance(acceptance, self._keys())
             except MalformedError as error:
                 raise WitnessError(f"the acceptance is none: {error}") from None
             if kept is None or (named.given_up, named.accepted) != (self._head(kept), new):
@@ -115,13 +118,13 @@ class Witness:
 
     def _new_head(self, signed: str) -> Head:
         try:
-            return read_head(signed, self._keys)
+            return read_head(signed, self._keys())
         except MalformedError as error:
             raise WitnessError(f"the new head is none: {error}") from None
 
     def _head(self, kept: _Kept) -> Head:
         try:
-            return read_head(kept.head, self._keys)
+            return read_head(kept.head, self._keys())
         except MalformedError as error:
             raise self._damaged(str(error)) from None
 

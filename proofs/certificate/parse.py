@@ -7,8 +7,12 @@ from typing import Any, NoReturn
 
 from proofs.certificate.rules import ADMISSION_RULES, CURRENCIES, EPSILON, FILTER_RULES, PRICING_RULES, RULES, Rule
 from proofs.certificate.schema import (
+    ALLOCATION,
     FORMAT,
+    HISTORY,
+    PLAN,
     STANDINGS,
+    SUBJECTS,
     VERSION,
     Certificate,
     ChainEntry,
@@ -17,7 +21,9 @@ from proofs.certificate.schema import (
     Log,
     MalformedError,
     Node,
+    PlanProof,
     ProofBundle,
+    Subject,
 )
 
 MAX_BYTES = 64 * 2**20
@@ -65,7 +71,7 @@ def parse_bundle(data: object) -> ProofBundle:
     root = _object(
         data,
         "document",
-        "format version tenant_id job_id certificates neighbours registrations log total keys software signature",
+        "format version tenant_id subject certificates plan neighbours registrations log total keys software signature",
     )
     if root["format"] != FORMAT:
         _refuse("format", f"must be {FORMAT}")
@@ -75,13 +81,15 @@ def parse_bundle(data: object) -> ProofBundle:
         _certificate(item, f"certificates[{number}]")
         for number, item in enumerate(_array(root["certificates"], "certificates"))
     )
-    if not certificates:
-        _refuse("certificates", "must not be empty")
+    subject = _subject(root["subject"])
+    plan = None if root["plan"] is None else _plan(root["plan"])
+    _check_content(subject, len(certificates), plan)
     total = _object(root["total"], "total", "epsilon delta derivation")
     return ProofBundle(
         tenant_id=_text(root["tenant_id"], "tenant_id"),
-        job_id=_text(root["job_id"], "job_id"),
+        subject=subject,
         certificates=certificates,
+        plan=plan,
         neighbours=_chain(root["neighbours"], "neighbours"),
         registrations=_chain(root["registrations"], "registrations"),
         log=None if root["log"] is None else _log(root["log"]),
@@ -92,6 +100,31 @@ def parse_bundle(data: object) -> ProofBundle:
         software=_texts(root["software"], "software"),
         signature=_text(root["signature"], "signature"),
     )
+
+
+def _subject(data: object) -> Subject:
+    item = _object(data, "subject", "kind name")
+    if item["kind"] not in SUBJECTS:
+        _refuse("subject.kind", f"must be {' or '.join(SUBJECTS)}")
+    return Subject(item["kind"], _text(item["name"], "subject.name"))
+
+
+def _plan(data: object) -> PlanProof:
+    item = _object(data, "plan", "event derivation")
+    derivation = _node(item["derivation"], "plan.derivation", PRICING_RULES, {EPSILON})
+    return PlanProof(_text(item["event"], "plan.event"), derivation)
+
+
+def _check_content(subject: Subject, certificates: int, plan: PlanProof | None) -> None:
+    """Whether the document holds what one of its kind holds."""
+    if (plan is None) is (subject.kind == PLAN):
+        _refuse("plan", "must be there for a plan, and null for anything else")
+    if subject.kind == PLAN and certificates:
+        _refuse("certificates", "must be empty: a plan has been charged nothing")
+    if subject.kind == ALLOCATION and certificates != 1:
+        _refuse("certificates", "must hold one: the document is about one allocation")
+    if subject.kind not in (PLAN, HISTORY) and not certificates:
+        _refuse("certificates", "must not be empty")
 
 
 def checked_decimal(value: object, where: str) -> str:

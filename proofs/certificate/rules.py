@@ -165,6 +165,13 @@ _PRICING: Mapping[str, Rule] = {
         "By the computation of two accountants in the service, which agreed, the operation {cost}. This is taken on "
         "the service's word: nothing in this document derives it.",
     ),
+    "accountant_bounded": Rule(
+        (EPSILON,),
+        "By the computation of two accountants in the service, which agreed, the operation {cost}. This is taken on "
+        "the service's word; what is derived in this document is the larger cost that this step rests on.",
+        premises=1,
+        premise=EPSILON,
+    ),
 }
 
 
@@ -247,8 +254,8 @@ RULES: Mapping[str, Rule] = {
     ),
     "basic_composition": Rule(
         (EPSILON,),
-        "The allocations of this job that stand cost ({epsilon}, {delta}) in sum. Where a cost was chosen after seeing "
-        "an earlier output, this sum is what the job used, and the guarantee is that of the budgets that were charged.",
+        "What stands of all this costs ({epsilon}, {delta}) in sum. Where a cost was chosen after seeing an earlier "
+        "output, this sum is what was used, and the guarantee is that of the budgets that were charged.",
         (EPSILON, "delta"),
         premises=None,
     ),

@@ -7,12 +7,18 @@ from typing import Any
 from proofs.certificate.rules import RULES
 
 FORMAT = "privacy-engine-proof"
-VERSION = 3
+VERSION = 4
 
 STANDS, DIVIDED, VOIDED, ADJUSTED = "stands", "divided", "voided", "adjusted"
 STANDINGS = (STANDS, DIVIDED, VOIDED, ADJUSTED)
 """What became of an allocation: it stands as it was charged; fewer repetitions were run than were held; the hold was
 taken back; the charge was taken back by an operator."""
+
+
+JOB, ALLOCATION, HISTORY, PLAN = "job", "allocation", "history", "plan"
+SUBJECTS = (JOB, ALLOCATION, HISTORY, PLAN)
+"""What a document may be about: all allocations of a job; one allocation; all that a tenant's history holds from its
+first entry on; a plan, for which nothing has been charged yet."""
 
 
 class MalformedError(ValueError):
@@ -166,6 +172,40 @@ class Certificate:
 
 
 @dataclass(frozen=True, slots=True)
+class Subject:
+    """What a document is about.
+
+    Attributes:
+        kind: One of `SUBJECTS`.
+        name: The job, the allocation's id, the tenant whose history it is, the plan's id.
+    """
+
+    kind: str
+    name: str
+
+    def to_wire(self) -> dict[str, Any]:
+        """JSON-ready data."""
+        return {"kind": self.kind, "name": self.name}
+
+
+@dataclass(frozen=True, slots=True)
+class PlanProof:
+    """The proof of what a plan would cost.
+
+    Attributes:
+        event: The plan as one event, as canonical JSON text.
+        derivation: The step that prices it as an (epsilon, delta).
+    """
+
+    event: str
+    derivation: Node
+
+    def to_wire(self) -> dict[str, Any]:
+        """JSON-ready data."""
+        return {"event": self.event, "derivation": self.derivation.to_wire()}
+
+
+@dataclass(frozen=True, slots=True)
 class Log:
     """The log that the entries' inclusion proofs are about.
 
@@ -184,28 +224,32 @@ class Log:
 
 @dataclass(frozen=True, slots=True)
 class ProofBundle:
-    """The proof of one job.
+    """A proof document.
 
     Attributes:
-        tenant_id: Whose budget was charged.
-        job_id: The job.
-        certificates: One for each allocation of the job, oldest first; at least one.
-        neighbours: Entries of the same history that stand beside the job's, so that links between them can be checked.
+        tenant_id: Whose budget was charged, or whose plan it is.
+        subject: What it is about.
+        certificates: One for each allocation, oldest first; at least one for a job, one for an allocation, none for a
+            plan.
+        plan: What a plan would cost; None for what has been charged.
+        neighbours: Other entries of the same history, so that links between entries can be checked. Of a whole history
+            these are the ones that open and end no allocation and register no data set.
         registrations: Entries that registered the data sets that were charged.
         log: A signed head of the log of all entries; None where there was none.
         epsilon: Sum over what stands, a decimal.
         delta: Sum over what stands, a decimal.
         composition: The step of rule ``basic_composition``. Its premises are the steps that price, as (epsilon, delta),
             the events of the certificates that stand, in their order; where one was divided and its price with it, the
-            step of rule ``divided`` that says what is left.
+            step of rule ``divided`` that says what is left. Of a plan, the step that prices it.
         keys: The public keys that the signature may be checked with, as JWKs (RFC 8037).
         software: Versions of what produced the proof, by name.
         signature: A compact JWS with detached content (RFC 7515, appendix F).
     """
 
     tenant_id: str
-    job_id: str
+    subject: Subject
     certificates: tuple[Certificate, ...]
+    plan: PlanProof | None
     neighbours: tuple[ChainEntry, ...]
     registrations: tuple[ChainEntry, ...]
     log: Log | None
@@ -222,8 +266,9 @@ class ProofBundle:
             "format": FORMAT,
             "version": VERSION,
             "tenant_id": self.tenant_id,
-            "job_id": self.job_id,
+            "subject": self.subject.to_wire(),
             "certificates": [certificate.to_wire() for certificate in self.certificates],
+            "plan": None if self.plan is None else self.plan.to_wire(),
             "neighbours": [entry.to_wire() for entry in self.neighbours],
             "registrations": [entry.to_wire() for entry in self.registrations],
             "log": None if self.log is None else self.log.to_wire(),
@@ -231,6 +276,13 @@ class ProofBundle:
             "keys": [dict(key) for key in self.keys],
             "software": dict(self.software),
         }
+
+    def derivations(self) -> Iterator[Node]:
+        """The roots of all derivations but the total's."""
+        for certificate in self.certificates:
+            yield from certificate.derivations()
+        if self.plan is not None:
+            yield self.plan.derivation
 
     def entries(self) -> list[ChainEntry]:
         """Every entry in the document, in order of position."""

@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not report.valid:
         print("NOT VALID")
         return 1
-    print(f"VALID: job {report.job_id!a} of tenant {report.tenant_id!a}")
+    print(f"VALID: {report.kind} {report.name!a} of tenant {report.tenant_id!a}")
     print(f"  cost epsilon {report.epsilon}, delta {report.delta}")
     return 0
 

@@ -8,7 +8,7 @@ from proofs.certificate import FILTER_RULES, RENYI, Node
 from proofs.checker import balls
 from proofs.checker.events import Event
 from proofs.checker.kernel import check_pricing, cost_in
-from proofs.checker.values import Budget, Cost, Costs, Member, total
+from proofs.checker.values import Budget, Cost, Costs, Member, number, total
 
 Reasons = Iterator[str]
 
@@ -37,7 +37,7 @@ def check_admission(node: Node, charge: Costs, spent: Costs, budget: Budget, eve
         budget: The promise and caps in force, by the ledger.
         event: What was charged.
     """
-    promise = Cost(Fraction(node.numbers["promise_epsilon"]), Fraction(node.numbers["promise_delta"]))
+    promise = Cost(number(node.numbers["promise_epsilon"]), number(node.numbers["promise_delta"]))
     if promise != budget.promise:
         yield "the admission step's promise is not the ledger's"
     if [step.rule for step in node.premises] != [FILTER_RULES[name] for name in budget.members]:
@@ -50,7 +50,7 @@ def check_admission(node: Node, charge: Costs, spent: Costs, budget: Budget, eve
     holding = sum(spent[name].within(member.cap) for name, member in budget.members.items())
     if holding == 0:
         yield "the balance exceeds the cap of every member filter"
-    if Fraction(node.numbers["holding"]) != holding:
+    if number(node.numbers["holding"]) != holding:
         yield f"the admission step says that {node.numbers['holding']} filters hold, not {holding}"
     for step, (name, member) in zip(node.premises, budget.members.items(), strict=True):
         reasons = [*_filter(step, charge[name], spent[name], member), *_cap_keeps(step, member, promise.amount)]
@@ -61,7 +61,7 @@ def _filter(node: Node, charge: Cost, spent: Cost, member: Member) -> Reasons:
     """Whether the step adds the charge to the balance of one member: before + charge = after."""
 
     def part(name: str) -> Cost:
-        return Cost(Fraction(node.numbers[f"{name}_{node.currency}"]), Fraction(node.numbers[f"{name}_delta"]))
+        return Cost(number(node.numbers[f"{name}_{node.currency}"]), number(node.numbers[f"{name}_delta"]))
 
     for name, by_ledger in (("charge", charge), ("after", spent), ("cap", member.cap)):
         if part(name) != by_ledger:
@@ -78,8 +78,8 @@ def _cap_keeps(node: Node, member: Member, promise: Fraction) -> Reasons:
     """Whether the member's cap, converted with the member's delta, keeps the promised epsilon."""
     if node.rule == FILTER_RULES["basic"]:
         return
-    cap, delta, order = member.cap.amount, member.conversion_delta, Fraction(node.numbers.get("order", "0"))
-    if Fraction(node.numbers["conversion_delta"]) != delta or Fraction(node.numbers["promise_epsilon"]) != promise:
+    cap, delta, order = member.cap.amount, member.conversion_delta, number(node.numbers.get("order", "0"))
+    if number(node.numbers["conversion_delta"]) != delta or number(node.numbers["promise_epsilon"]) != promise:
         yield "the balance step converts with another delta, or to another epsilon, than the ledger's"
     if node.currency == RENYI and order != member.order:
         yield "the balance step's order is not the one that the ledger's filter is committed to"
@@ -114,5 +114,5 @@ def check_composition(node: Node, standing: Sequence[tuple[Node, Division | None
 def _divides(node: Node, pricing: Node, division: Division) -> bool:
     if node.rule != "divided" or node.premises != (pricing,):
         return False
-    stated = (Fraction(node.numbers["count"]), Fraction(node.numbers["steps"]), cost_in(node))
+    stated = (number(node.numbers["count"]), number(node.numbers["steps"]), cost_in(node))
     return stated == (division.charged, division.run, division.once.times(division.run))

@@ -1,10 +1,9 @@
 """Budgets and sums as an entry's body has them, read strictly."""
 
 from collections.abc import Set as AbstractSet
-from fractions import Fraction
 
 from proofs.certificate import MalformedError, checked_decimal
-from proofs.checker.values import MEMBERS, Budget, Cost, Costs, Member
+from proofs.checker.values import MEMBERS, Budget, Cost, Costs, Member, number
 
 _BESIDE_THE_CAP: dict[str, AbstractSet[str]] = {
     "renyi": {"conversion_delta", "order"},
@@ -51,7 +50,7 @@ def _member(data: object, where: str, name: str) -> Member:
     if order is not None and (type(order) is not int or order < 2):
         raise MalformedError(f"the body's {where}.order is not a whole number from 2")
     delta = checked_decimal(data.get("conversion_delta", "0"), f"the body's {where}.conversion_delta")
-    return Member(cap, Fraction(delta), order)
+    return Member(cap, number(delta), order)
 
 
 def _cost(data: object, where: str, member: str, extra: AbstractSet[str] = frozenset()) -> Cost:
@@ -59,4 +58,4 @@ def _cost(data: object, where: str, member: str, extra: AbstractSet[str] = froze
     if not isinstance(data, dict) or data.keys() != {*names, *extra}:
         raise MalformedError(f"the body's {where} is not {' and '.join(sorted({*names, *extra}))}")
     amount, delta = (checked_decimal(data[part], f"the body's {where}.{part}") for part in names)
-    return Cost(Fraction(amount), Fraction(delta))
+    return Cost(number(amount), number(delta))

@@ -20,6 +20,7 @@ _MULTIPLIERS = Fraction(1, 100), Fraction(10**8)
 """Noise multipliers (sigma / sensitivity) for which a series is summed."""
 
 
+@lru_cache(maxsize=4096)
 def renyi_is_converted(renyi: Fraction, order: Fraction, delta: Fraction, epsilon: Fraction) -> bool:
     """Whether epsilon >= renyi + ln(1 - 1/order) - (ln delta + ln order) / (order - 1).
 
@@ -33,6 +34,7 @@ def renyi_is_converted(renyi: Fraction, order: Fraction, delta: Fraction, epsilo
         return bool(_ball(epsilon) >= needed)
 
 
+@lru_cache(maxsize=4096)
 def mu_is_converted(mu_squared: Fraction, delta: Fraction, epsilon: Fraction) -> bool:
     """Whether delta >= Phi(mu/2 - epsilon/mu) - exp(epsilon) Phi(-mu/2 - epsilon/mu).
 

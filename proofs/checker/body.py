@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-import rfc8785
-
 from proofs.certificate import ChainEntry, MalformedError, parse_json, quoted
 from proofs.checker.amounts import read_budget, read_costs
+from proofs.checker.canonical import canonical_json
 from proofs.checker.datasets import Account, read_account
 from proofs.checker.events import Event, read_event
 from proofs.checker.values import Budget, Costs
@@ -129,7 +128,7 @@ def read_body(entry: ChainEntry) -> Body:
     if not isinstance(data, dict) or not data.keys() >= {"v", "kind"}:
         raise MalformedError("the body does not have the members of a ledger entry")
     try:
-        canonical = rfc8785.dumps(data)
+        canonical = canonical_json(data)
     except (ValueError, RecursionError):
         raise MalformedError("the body has no canonical form") from None
     if canonical != entry.body.encode():

@@ -6,6 +6,7 @@ from fractions import Fraction
 from typing import Any
 
 from proofs.certificate import MalformedError, checked_decimal
+from proofs.checker.values import number
 
 MAX_NESTING = 5
 """How deep compositions may be nested."""
@@ -86,7 +87,7 @@ def read_event(data: object, depth: int = 0) -> Event:
         raise MalformedError("the body's event is none that this checker knows")
     if data["version"] != 1 or type(data["version"]) is not int:
         raise MalformedError("the body's event is of a version that this checker does not know")
-    numbers = {name: Fraction(checked_decimal(data[name], f"the body's event.{name}")) for name in decimals}
+    numbers = {name: number(checked_decimal(data[name], f"the body's event.{name}")) for name in decimals}
     numbers |= {name: Fraction(_whole(data[name])) for name in wholes}
     if any(number == 0 for name, number in numbers.items() if name != "delta"):
         raise MalformedError("a number of the body's event is not greater than 0")

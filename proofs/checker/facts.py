@@ -2,14 +2,20 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
+from fractions import Fraction
 
 from proofs.certificate import ADJUSTED, DIVIDED, VOIDED, ProofBundle
 from proofs.checker.body import Body
 from proofs.checker.chain import linked
+from proofs.checker.kernel import cost_in
 from proofs.checker.log import Head, place_facts
+from proofs.checker.values import total
 
 _CLAIMS = frozenset({"claim", "zcdp"})
 """The rules that take an engine's word for a cost."""
+_COMPUTED = frozenset({"accountant", "accountant_bounded"})
+"""The rules that take the service's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +41,9 @@ def facts_of(bundle: ProofBundle, found: Findings) -> Iterator[str]:
     """The facts of a valid document, the signature's first."""
     yield f"signed by {found.signer}{_compare(found.signer)}"
     yield from _rests_on(bundle)
+    if bundle.plan is not None:
+        yield "nothing was charged: the document says what the plan would cost as one operation, fixed in advance"
+        return
     yield from _taken_back(bundle, found)
     count, links = len(found.bodies), linked(found.bodies)
     yield f"ledger entries: {count}; every hash recomputed, {links} linked to the entry before them"
@@ -42,7 +51,18 @@ def facts_of(bundle: ProofBundle, found: Findings) -> Iterator[str]:
         yield "where the entry before is not in the document, the balance before the charge rests on the signature"
     entries = [entry for item in bundle.certificates for entry in (item.entry, *item.later)]
     yield from place_facts(found.head, found.publisher, sorted(entries, key=lambda entry: entry.seq))
-    yield "that the job has no other allocations than these rests on the signature"
+    yield _whole(bundle)
+
+
+def _whole(bundle: ProofBundle) -> str:
+    match bundle.subject.kind:
+        case "job":
+            return "that the job has no other allocations than these rests on the signature"
+        case "allocation":
+            return "the document is about one allocation, and says nothing of others"
+        case _:
+            last = bundle.entries()[-1].seq
+            return f"the history is whole up to position {last}; that it ends there rests on the signature"
 
 
 def _compare(whose: str) -> str:
@@ -52,16 +72,18 @@ def _compare(whose: str) -> str:
 
 
 def _rests_on(bundle: ProofBundle) -> Iterator[str]:
-    rules = [
-        {step.rule for derivation in item.derivations() for step in derivation.steps()} for item in bundle.certificates
-    ]
+    proved = [item.derivations() for item in bundle.certificates]
+    if bundle.plan is not None:
+        proved.append((bundle.plan.derivation,))
+    rules = [{step.rule for derivation in roots for step in derivation.steps()} for roots in proved]
     claimed = sum(not used.isdisjoint(_CLAIMS) for used in rules)
-    computed = sum("accountant" in used for used in rules)
-    derived = sum(used.isdisjoint({*_CLAIMS, "accountant"}) for used in rules)
-    yield (
-        f"allocations: {len(bundle.certificates)}; every derivation checked again, every charge admitted while a "
-        "member filter held"
-    )
+    computed = sum(not used.isdisjoint(_COMPUTED) for used in rules)
+    derived = sum(used.isdisjoint(_CLAIMS | _COMPUTED) for used in rules)
+    if bundle.plan is None:
+        yield (
+            f"allocations: {len(bundle.certificates)}; every derivation checked again, every charge admitted while a "
+            "member filter held"
+        )
     if claimed:
         yield f"rests on the engine's own claim, taken on its word: {claimed} of them"
     if computed:
@@ -69,6 +91,7 @@ def _rests_on(bundle: ProofBundle) -> Iterator[str]:
             "rests on an epsilon that two accountants in the service computed, taken on the service's word and not "
             f"derived in this document: {computed} of them"
         )
+        yield from _derived_instead(bundle)
     if derived:
         yield (
             "follows from the noise and the sensitivity that the ledger recorded, the sensitivity being the engine's "
@@ -83,6 +106,20 @@ def _rests_on(bundle: ProofBundle) -> Iterator[str]:
             "admitted to the budget of a data set as well; that the charges on its other parts were no larger rests on "
             f"the signature, and is derived by the audit of the ledger: {on_datasets} of them"
         )
+
+
+def _derived_instead(bundle: ProofBundle) -> Iterator[str]:
+    """The total without the accountants' word, where something larger is derived for each of them."""
+    premises = bundle.composition.premises
+    if all(step.rule != "accountant" for step in premises):
+        trusted = [step.premises[0] if step.rule == "accountant_bounded" else step for step in premises]
+        cost = total([cost_in(step) for step in trusted])
+        yield f"without these accountants' word, what is derived sums to epsilon {_decimal(cost.amount)}"
+
+
+def _decimal(value: Fraction) -> str:
+    """A sum of decimals as one."""
+    return format((Decimal(value.numerator) / Decimal(value.denominator)).normalize(), "f")
 
 
 def _taken_back(bundle: ProofBundle, found: Findings) -> Iterator[str]:

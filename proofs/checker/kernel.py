@@ -12,10 +12,19 @@ from fractions import Fraction
 from proofs.certificate import EPSILON, MU_SQUARED, PRICING_RULES, RENYI, RHO, RULES, Node
 from proofs.checker import balls
 from proofs.checker.events import Event
-from proofs.checker.values import Cost, total
+from proofs.checker.values import Cost, number, total
 
 _CONVERSIONS = frozenset(
-    {"pure_to_renyi", "pure_to_rho", "pure_to_mu", "rho_to_renyi", "renyi_to_epsilon", "mu_to_epsilon", "accountant"}
+    {
+        "pure_to_renyi",
+        "pure_to_rho",
+        "pure_to_mu",
+        "rho_to_renyi",
+        "renyi_to_epsilon",
+        "mu_to_epsilon",
+        "accountant",
+        "accountant_bounded",
+    }
 )
 """The pricing rules that speak of whatever event their premise speaks of; the others are named after their event."""
 MAX_WORK = 1_000_000
@@ -57,7 +66,7 @@ Reasons = Iterator[str]
 
 def cost_in(node: Node) -> Cost:
     """The cost that a pricing step, or the total, concludes."""
-    return Cost(Fraction(node.numbers[node.currency]), Fraction(node.numbers["delta"]))
+    return Cost(number(node.numbers[node.currency]), number(node.numbers["delta"]))
 
 
 def check_pricing(node: Node, event: Event) -> Reasons:
@@ -77,7 +86,7 @@ def check_pricing(node: Node, event: Event) -> Reasons:
     if len(parts) != len(node.premises):
         yield f"the ledger recorded {len(parts)} parts of a {event.kind} event, the derivation prices another number"
         return
-    numbers = {name: Fraction(text) for name, text in node.numbers.items()}
+    numbers = {name: number(text) for name, text in node.numbers.items()}
     # What a claim states is compared in its rule, where a weaker conclusion is also right.
     for name in RULES[node.rule].numbers:
         if name in event.numbers and numbers[name] != event.numbers[name]:
@@ -275,6 +284,7 @@ _CHECKS: Mapping[str, Callable[[Step], Reasons]] = {
     "renyi_to_epsilon": _renyi_to_epsilon,
     "mu_to_epsilon": _mu_to_epsilon,
     "accountant": _accountant,
+    "accountant_bounded": _accountant,
 }
 assert _CHECKS.keys() == PRICING_RULES
 
@@ -287,7 +297,7 @@ def check_work(roots: Sequence[Node]) -> Reasons:
         for step in root.steps()
         if step.rule in _SERIES
     }
-    terms = [balls.series_terms(Fraction(step.numbers["order"]), step.rule == _SERIES[1]) for step in series.values()]
+    terms = [balls.series_terms(number(step.numbers["order"]), step.rule == _SERIES[1]) for step in series.values()]
     if sum(terms) > MAX_WORK:
         yield f"the derivations need series of more than {MAX_WORK} terms, which takes too long to check"
 

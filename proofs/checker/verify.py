@@ -1,12 +1,10 @@
 """The whole check of one proof document, offline."""
 
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from fractions import Fraction
 from typing import Any
-
-import rfc8785
 
 from proofs.certificate import (
     DIVIDED,
@@ -26,6 +24,7 @@ from proofs.certificate import (
 )
 from proofs.checker.admission import Division, check_admission, check_composition
 from proofs.checker.body import OPENINGS, Body, moment_text, read_body
+from proofs.checker.canonical import canonical_json
 from proofs.checker.chain import check_links
 from proofs.checker.datasets import Account
 from proofs.checker.facts import Findings, facts_of
@@ -34,10 +33,13 @@ from proofs.checker.lives import check_life, division_of
 from proofs.checker.log import check_places, read_head
 from proofs.checker.signature import check_signature, thumbprint
 from proofs.checker.statements import check_statement
-from proofs.checker.values import Cost
+from proofs.checker.subject import check_subject
+from proofs.checker.values import Cost, number
 
 Keys = Sequence[Mapping[str, Any]]
 Bodies = Mapping[ChainEntry, Body]
+Registrations = Mapping[str, Sequence[Body]]
+"""The entries that registered each data set, in order of position."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,16 +51,18 @@ class Report:
         reasons: What does not hold, in plain words, with the certificate it stands in; empty where valid.
         facts: What was checked, and what the proof rests on all the same.
         tenant_id: Whose budget, None where not valid.
-        job_id: The job, None where not valid.
-        epsilon: The job's total as a decimal, None where not valid.
-        delta: The job's total as a decimal, None where not valid.
+        kind: What the document is about, one of `proofs.certificate.SUBJECTS`; None where not valid.
+        name: Which of them; None where not valid.
+        epsilon: The total as a decimal, None where not valid.
+        delta: The total as a decimal, None where not valid.
     """
 
     valid: bool
     reasons: list[str] = field(default_factory=list)
     facts: list[str] = field(default_factory=list)
     tenant_id: str | None = None
-    job_id: str | None = None
+    kind: str | None = None
+    name: str | None = None
     epsilon: str | None = None
     delta: str | None = None
 
@@ -89,14 +93,16 @@ def verify_document(text: str | bytes, trusted_keys: Keys | None = None, operato
 
 
 def _verify(text: str | bytes, trusted_keys: Keys | None, operator_keys: Keys | None) -> Report:
-    bundle = parse_bundle(parse_json(_decoded(text)))
-    reasons = list(check_work([node for item in bundle.certificates for node in item.derivations()]))
+    document = parse_json(_decoded(text))
+    bundle = parse_bundle(document)
+    reasons = list(check_work(list(bundle.derivations())))
     if reasons:
         return Report(valid=False, reasons=reasons)
     signer, publisher, head = "", "", None
     try:
-        # The parser admits no member that it does not keep, so this is everything in the document but the signature.
-        kid = check_signature(bundle.signature, rfc8785.dumps(bundle.unsigned()), bundle.keys)
+        assert isinstance(document, dict)
+        signed = {name: value for name, value in document.items() if name != "signature"}
+        kid = check_signature(bundle.signature, canonical_json(signed), bundle.keys)
         signer = _whose(kid, trusted_keys, "proofs")
     except MalformedError as error:
         reasons.append(f"signature: {error}")
@@ -124,10 +130,15 @@ def _verify(text: str | bytes, trusted_keys: Keys | None, operator_keys: Keys | 
                 reasons.append(f"entry at position {body.seq}: {error}")
     registrations = sorted([bodies[entry] for entry in bundle.registrations if entry in bodies], key=lambda b: b.seq)
     reasons += _check_registrations(registrations)
-    for number, certificate in enumerate(bundle.certificates, start=1):
-        name = f"certificate {number} (position {certificate.entry.seq})"
-        found = _check_certificate(certificate, bundle.job_id, bodies, registrations)
+    by_dataset: dict[str, list[Body]] = {}
+    for body in registrations:
+        if body.account is not None:
+            by_dataset.setdefault(body.account.dataset_id, []).append(body)
+    for at, certificate in enumerate(bundle.certificates, start=1):
+        name = f"certificate {at} (position {certificate.entry.seq})"
+        found = _check_certificate(certificate, bodies, by_dataset)
         reasons += [f"{name}: {reason}" for reason in found]
+    reasons += check_subject(bundle, bodies)
     reasons += check_links(ordered)
     reasons += check_places(head, bundle.entries())
     reasons += _check_total(bundle, bodies)
@@ -135,7 +146,9 @@ def _verify(text: str | bytes, trusted_keys: Keys | None, operator_keys: Keys | 
         return Report(valid=False, reasons=reasons)
     findings = Findings(signer, head, publisher, ordered, None if operator_keys is None else operators)
     facts = list(facts_of(bundle, findings))
-    return Report(True, [], facts, bundle.tenant_id, bundle.job_id, bundle.epsilon, bundle.delta)
+    return Report(
+        True, [], facts, bundle.tenant_id, bundle.subject.kind, bundle.subject.name, bundle.epsilon, bundle.delta
+    )
 
 
 def _decoded(text: str | bytes) -> str:
@@ -171,9 +184,7 @@ def _thumbprints(keys: Keys) -> Iterator[str]:
             continue  # A key set may hold keys of other kinds; they sign no proofs.
 
 
-def _check_certificate(
-    certificate: Certificate, job_id: str, bodies: Bodies, registrations: Sequence[Body]
-) -> Iterator[str]:
+def _check_certificate(certificate: Certificate, bodies: Bodies, registrations: Registrations) -> Iterator[str]:
     opening = bodies.get(certificate.entry)
     if opening is None:
         return  # The entry itself was refused, and said why.
@@ -182,14 +193,12 @@ def _check_certificate(
         return
     later = [bodies[entry] for entry in certificate.later if entry in bodies]
     for body in (opening, *later):
-        if body.job_id != job_id:
-            yield f"the entry at position {body.seq} belongs to another job, {quoted(body.job_id)}"
         if body.allocation_id != certificate.allocation_id:
             yield f"the entry at position {body.seq} belongs to another allocation, {quoted(body.allocation_id)}"
         if body.budget.kept() != opening.budget.kept():
             yield f"the entry at position {body.seq} has other member filters than the charge"
             return
-    if Cost(Fraction(certificate.epsilon), Fraction(certificate.delta)) != opening.charge["basic"]:
+    if Cost(number(certificate.epsilon), number(certificate.delta)) != opening.charge["basic"]:
         yield "the claim is not what the ledger charged"
     yield from _check_scope(certificate, opening)
     yield from check_admission(certificate.derivation, opening.charge, opening.spent, opening.budget, opening.event)
@@ -207,7 +216,7 @@ def _check_scope(certificate: Certificate, opening: Body) -> Iterator[str]:
     if derivation.rule != ("composed_filter" if window is None else "window_filter"):
         yield f"the rule {derivation.rule} does not fit the budget"
     elif window is not None and opening.lifetime["basic"] != Cost(
-        Fraction(derivation.numbers["lifetime_epsilon"]), Fraction(derivation.numbers["lifetime_delta"])
+        number(derivation.numbers["lifetime_epsilon"]), number(derivation.numbers["lifetime_delta"])
     ):
         yield "the sum over all windows is not the ledger's"
 
@@ -230,18 +239,15 @@ def _check_registrations(registrations: Sequence[Body]) -> Iterator[str]:
         known[account.dataset_id] = account
 
 
-def _check_dataset(certificate: Certificate, opening: Body, registrations: Sequence[Body]) -> Iterator[str]:
+def _check_dataset(certificate: Certificate, opening: Body, registrations: Registrations) -> Iterator[str]:
     account, proof = opening.account, certificate.dataset
     if account is None or proof is None or opening.event is None:
         if account is not None or proof is not None:
             yield "it proves the charge on a data set that the ledger did not charge, or leaves out one that it did"
         return
-    known = [
-        body.account
-        for body in registrations
-        if body.account is not None and body.account.dataset_id == account.dataset_id and body.seq < opening.seq
-    ]
-    registered = known[-1] if known else None
+    known = registrations.get(account.dataset_id, [])
+    before = bisect_left(known, opening.seq, key=lambda body: body.seq)
+    registered = known[before - 1].account if before else None
     if registered is None or registered.registration is None:
         yield "the registration of its data set is not in the document"
         return
@@ -271,6 +277,8 @@ def _check_total(bundle: ProofBundle, bodies: Bodies) -> Iterator[str]:
         if count > 1:
             yield f"total: the allocation {quoted(allocation_id)} has {count} certificates"
     standing: list[tuple[Node, Division | None]] = []
+    if bundle.plan is not None:
+        standing.append((bundle.plan.derivation, None))
     for item in bundle.certificates:
         if item.standing in (STANDS, DIVIDED):
             later = [bodies[entry] for entry in item.later if entry in bodies]

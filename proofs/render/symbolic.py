@@ -95,10 +95,36 @@ def conversion_steps() -> tuple[str, ...]:
         r"\mathbb{E}\bigl[e^{(\alpha - 1) Z}\bigr]",
         r"y = Z - \varepsilon: \qquad \frac{d}{dy}\bigl[(1 - e^{-y})\, e^{-(\alpha - 1) y}\bigr] = 0 "
         r"\iff y = \ln\frac{\alpha}{\alpha - 1}, \qquad "
-        r"\max = \frac{1}{\alpha}\Bigl(1 - \frac{1}{\alpha}\Bigr)^{\alpha - 1}",
+        r"\max = \frac{1}{\alpha}\left(1 - \frac{1}{\alpha}\right)^{\alpha - 1}",
         r"\mathbb{E}\bigl[e^{(\alpha - 1) Z}\bigr] = e^{(\alpha - 1)\tau} \quad\Longrightarrow\quad "
         r"\varepsilon = \tau + \ln\Bigl(1 - \frac{1}{\alpha}\Bigr) "
         r"- \frac{\ln\delta + \ln\alpha}{\alpha - 1}, \qquad \tau = \alpha\rho",
+    )
+
+
+@cache
+def order_steps() -> tuple[str, ...]:
+    """The order at which a rho gives the smallest epsilon: where the conversion's derivative by the order is 0.
+
+    With a = alpha - 1 the derivative has the sign of a^2 rho + ln(alpha delta), which grows with the order: from
+    ln(delta), below 0, beyond every bound. So it is 0 once, and there the conversion is least.
+    """
+    a, rho, delta = sympy.symbols("a rho delta", positive=True)
+    alpha = 1 + a
+    converted = alpha * rho + sympy.log(1 - 1 / alpha) - (sympy.log(delta) + sympy.log(alpha)) / a
+    sign = a**2 * rho + sympy.log(alpha) + sympy.log(delta)
+    confirm_equal(sympy.diff(converted, a), sign / a**2)
+    confirm_not_negative(sympy.diff(sign, a))
+    confirm_equal(sign.subs(a, 0), sympy.log(delta))
+    # At the best order ln(delta) + ln(alpha) = -a^2 rho.
+    best = converted.subs(sympy.log(delta), -(a**2) * rho - sympy.log(alpha))
+    confirm_equal(best, (2 * alpha - 1) * rho + sympy.log(1 - 1 / alpha))
+    return (
+        r"\frac{d\varepsilon}{d\alpha} = \rho + \frac{\ln(\alpha\delta)}{(\alpha - 1)^2} = 0 "
+        r"\iff (\alpha - 1)^2 \rho = \ln\frac{1}{\alpha\delta}, \qquad "
+        r"\frac{d}{d\alpha}\bigl[(\alpha - 1)^2 \rho + \ln(\alpha\delta)\bigr] = "
+        r"2(\alpha - 1)\rho + \frac{1}{\alpha} > 0",
+        r"\text{at the best order:}\quad \varepsilon = (2\alpha - 1)\rho + \ln\Bigl(1 - \frac{1}{\alpha}\Bigr)",
     )
 
 
@@ -111,11 +137,11 @@ def pure_steps() -> tuple[str, ...]:
     moment = truth * sympy.exp((alpha - 1) * epsilon) + other * sympy.exp(-(alpha - 1) * epsilon)
     closed = sympy.cosh((alpha - sympy.Rational(1, 2)) * epsilon) / sympy.cosh(epsilon / 2)
     confirm_equal((moment - closed).rewrite(sympy.exp), sympy.Integer(0))
+    names = {epsilon: r"\varepsilon"}
     return (
         r"p = \frac{e^\varepsilon}{1 + e^\varepsilon}: \qquad "
         r"p^\alpha (1 - p)^{1 - \alpha} + (1 - p)^\alpha p^{1 - \alpha} "
-        rf"= {sympy.latex(moment)}",
-        rf"= {sympy.latex(closed)}",
+        rf"= {sympy.latex(moment, symbol_names=names)} = {sympy.latex(closed, symbol_names=names)}",
     )
 
 

@@ -29,7 +29,7 @@ def accept_ledger(
             from accounting.ledger.store import StoreUnavailableError
             from deployments.outbox.witness import WITNESS_FILE, Witness, WitnessError
             from proofs.heads import Acceptance, sign_acceptance, sign_head
-            from serve_app.auth.keys import KeyRing
+            from serve_app.auth.keys import HEADS, KeyRing
             from serve_app.config import Settings
         except ModuleNotFoundError as error:
             message = f"this needs {error.name}, which comes with the service: install privacy-engine[service]"
@@ -38,8 +38,8 @@ def accept_ledger(
         settings = Settings.model_validate(given.model_dump() | {"home": home or given.home})
         if not (settings.folder / WITNESS_FILE).exists():
             raise CommandError(f"{settings.folder} holds no witness: nothing was published from there", USAGE)
-        key = KeyRing(settings.folder / "keys").head_key
-        witness = Witness(settings.folder / WITNESS_FILE, [key.public_jwk])
+        keys = KeyRing.of(settings)
+        witness = Witness(settings.folder / WITNESS_FILE, lambda: keys.published(HEADS))
         try:
             last = witness.head()
             with _database(settings) as url:
@@ -51,6 +51,7 @@ def accept_ledger(
             complain(f"accepted  {head.size} entries of log {head.log_id}, root {head.root}")
             if not yes:
                 typer.confirm("Go on with this database?", abort=True, err=True)
+            key = keys.head_key
             acceptance = sign_acceptance(Acceptance(last, head, reason, datetime.now(UTC)), key)
             witness.accept(acceptance, sign_head(head, key))
         except (StoreUnavailableError, OSError) as error:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from serve_app.cli import acceptance, access, audit, datasets, operators, proving, spending
+from serve_app.cli import acceptance, access, audit, auditing, datasets, keys, operators, proving, releasing, spending
 from serve_app.cli.options import Home
 from serve_app.cli.output import USAGE, complain
 
@@ -50,14 +50,18 @@ for command in (
     access.token,
     spending.budget,
     spending.allocate,
-    spending.apply,
     spending.plan,
+    releasing.apply,
+    releasing.select,
+    releasing.preview,
     datasets.dataset,
     operators.adjust,
     proving.proof,
     proving.verify,
     audit.audit,
+    auditing.audit_mechanism,
     acceptance.accept_ledger,
+    keys.rotate_key,
 ):
     app.command()(command)
 app.add_typer(operators.operator_key, name="operator-key")

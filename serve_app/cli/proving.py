@@ -16,23 +16,36 @@ STDIN = Path("-")
 
 
 def proof(
-    job: Annotated[str, typer.Argument(help="Job whose charges are to be proved.")],
+    job: Annotated[str | None, typer.Argument(help="Job whose charges are to be proved.")] = None,
+    allocation: Annotated[str | None, typer.Option(help="One allocation, by its id, in place of a job.")] = None,
+    plan: Annotated[str | None, typer.Option(help="What a plan would cost, by its id.")] = None,
+    history: Annotated[bool, typer.Option("--history", help="All that the tenant has done.")] = False,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="File to write. (default: stdout)")] = None,
-    format: Annotated[Literal["json", "latex"], typer.Option(help="A checkable document, or a derivation to read.")] = (  # noqa: A002
-        "json"
-    ),
+    format: Annotated[  # noqa: A002
+        Literal["json", "latex", "html", "pdf"],
+        typer.Option(help="A document to check (json), or the derivation to read (latex, html, pdf)."),
+    ] = "json",
     tenant: Tenant = None,
     url: Url = None,
     token: Token = None,
     home: Home = None,
 ) -> None:
-    """Fetch the proof of a job's charges."""
+    """Fetch a proof: of a job's charges, of one allocation, of a plan, or of the tenant's whole history."""
     from serve_app.client import calls
 
+    if (job is not None) + (allocation is not None) + (plan is not None) + history != 1:
+        raise typer.BadParameter("name a job, or give one of --allocation, --plan and --history")
     with errors_reported():
+        if format == "pdf" and output is None and sys.stdout.isatty():
+            raise CommandError("a PDF is nothing for a terminal: name a file with --output", USAGE)
         connection = connect(url, token, tenant, home, "auditor")
         with connection.client() as client:
-            document = client.send_raw(calls.proof(job, format)).content
+            call = (
+                calls.proof(job, format)
+                if job is not None
+                else calls.proof_of(format, allocation_id=allocation, plan_id=plan, history=history)
+            )
+            document = client.send_raw(call).content
         if output is None:
             sys.stdout.buffer.write(document)
             return
@@ -69,7 +82,7 @@ def verify(
         for fact in report.facts:
             out.print(f"checked: {fact}")
         if report.valid:
-            out.print(f"VALID: job {report.job_id!a} of tenant {report.tenant_id!a}", style="bold green")
+            out.print(f"VALID: {report.kind} {report.name!a} of tenant {report.tenant_id!a}", style="bold green")
             out.print(f"  cost epsilon {report.epsilon}, delta {report.delta}")
         else:
             out.print("NOT VALID", style="bold red")

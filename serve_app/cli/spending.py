@@ -1,15 +1,15 @@
-"""``privacy-engine budget``, ``allocate``, ``apply`` and ``plan``."""
+"""``privacy-engine budget``, ``allocate`` and ``plan``."""
 
 import sys
 import uuid
 from collections.abc import Iterator, Mapping
-from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 
 from serve_app.cli.connection import connect
+from serve_app.cli.keyed import replay_note, unknown_outcome
 from serve_app.cli.options import (
     AsJson,
     Delta,
@@ -18,7 +18,6 @@ from serve_app.cli.options import (
     Tenant,
     Token,
     Url,
-    data_values,
     decimal_option,
 )
 from serve_app.cli.output import answer_in, console, errors_reported, exact_json, table
@@ -120,7 +119,7 @@ def allocate(
     scopes = {"dataset_id": dataset, "partition": partition}
     body |= {name: value for name, value in scopes.items() if value is not None}
     key = key or str(uuid.uuid4())
-    with errors_reported(_unknown_outcome(key)):
+    with errors_reported(unknown_outcome(key)):
         connection = connect(url, token, tenant, home, "analyst")
         with connection.client() as client:
             response = client.send_raw(calls.allocate(body | {"tenant_id": connection.tenant_id}, key))
@@ -132,64 +131,13 @@ def allocate(
     out = console()
     out.print(
         f"{answer['state']}: epsilon {exact['allocated_epsilon']}, delta {exact['allocated_delta']}"
-        + _replay_note(response.headers)
+        + replay_note(response.headers)
     )
     out.print(f"allocation  {answer['allocation_id']}")
     out.print(f"remaining   epsilon {exact['remaining_epsilon']}, delta {exact['remaining_delta']}")
     if "dataset" in answer:
         left = answer["dataset"]["exact"]
         out.print(f"data set    epsilon {left['remaining_epsilon']}, delta {left['remaining_delta']}")
-
-
-def apply(
-    mechanism: Annotated[Literal["laplace", "gaussian"], typer.Option(help="Kind of noise.")],
-    epsilon: Epsilon,
-    sensitivity: Annotated[
-        str,
-        typer.Option(callback=decimal_option, help="Most that one person can change the data: L1, for gaussian L2."),
-    ],
-    data: Annotated[str, typer.Option(help="The true values, as in 1,2.5,3.")],
-    delta: Delta = None,
-    job: Annotated[str | None, typer.Option(help="Job that the charge belongs to. (default: the key)")] = None,
-    integers: Annotated[bool, typer.Option("--integers", help="Whole numbers in, whole numbers out.")] = False,
-    key: Annotated[str | None, typer.Option(help="Idempotency key. (default: a fresh one)")] = None,
-    tenant: Tenant = None,
-    url: Url = None,
-    token: Token = None,
-    home: Home = None,
-    as_json: AsJson = False,
-) -> None:
-    """Release values with noise; the budget is charged for it."""
-    from serve_app.client import calls
-
-    key = key or str(uuid.uuid4())
-    body: dict[str, Any] = {
-        "mechanism": mechanism,
-        "epsilon": epsilon,
-        "delta": delta or "0",
-        "sensitivity": sensitivity,
-        "data": data_values(data),
-        "job_id": job or key,
-        "data_type": "integer" if integers else "float",
-    }
-    with errors_reported(_unknown_outcome(key)):
-        connection = connect(url, token, tenant, home, "analyst")
-        with connection.client() as client:
-            response = client.send_raw(calls.apply(body | {"tenant_id": connection.tenant_id}, key))
-        answer = answer_in(response.text)
-    if as_json:
-        typer.echo(response.text)
-        return
-    accuracy, exact = answer["accuracy"], answer["exact"]
-    out = console()
-    out.print(",".join(str(value) for value in answer["privatized_data"]))
-    out.print(
-        f"each within {Decimal(accuracy['half_width']):.6g} of the true value with probability {accuracy['confidence']}"
-        + _replay_note(response.headers)
-    )
-    out.print(f"job        {answer['job_id']}")
-    out.print(f"charged    epsilon {exact['epsilon_consumed']}, delta {exact['delta_consumed']}")
-    out.print(f"remaining  epsilon {exact['remaining_epsilon']}")
 
 
 def plan(
@@ -250,12 +198,3 @@ def _plan_body(file: str) -> dict[str, Any]:
     if isinstance(data, dict):
         return {"name": name} | data
     raise typer.BadParameter("a plan is a list of steps, or an object with steps or an event", param_hint="FILE")
-
-
-def _unknown_outcome(key: str) -> str:
-    return f"Whether it was charged is not known. To find out, repeat the command with --key {key}: it counts once."
-
-
-def _replay_note(headers: Mapping[str, str]) -> str:
-    replayed = headers.get("idempotency-replayed") == "true"
-    return " (the answer of an earlier request with this key; nothing was charged now)" if replayed else ""

@@ -1,7 +1,7 @@
 """The interface as plain values: what to send for each call, and what a refusal looks like. No network here."""
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
@@ -70,9 +70,30 @@ def allocate(body: Mapping[str, Any], idempotency_key: str | None = None) -> Cal
     return _keyed("POST", f"{PREFIX}/budget/allocate", body, idempotency_key)
 
 
+def allocate_batch(allocations: Sequence[Mapping[str, Any]]) -> Call:
+    """Spends or holds budget many times over; each allocation has its own outcome, keyed by its ``operation_id``."""
+    keyed = [{"operation_id": str(uuid.uuid4())} | dict(body) for body in allocations]
+    return Call("POST", f"{PREFIX}/budget/allocate:batch", {"allocations": keyed})
+
+
 def apply(body: Mapping[str, Any], idempotency_key: str | None = None) -> Call:
     """Releases a statistic with noise."""
     return _keyed("POST", f"{PREFIX}/mechanism/apply", body, idempotency_key)
+
+
+def apply_batch(body: Mapping[str, Any], idempotency_key: str | None = None) -> Call:
+    """Releases many statistics, each with its own outcome."""
+    return _keyed("POST", f"{PREFIX}/mechanism/apply:batch", body, idempotency_key)
+
+
+def select(body: Mapping[str, Any], idempotency_key: str | None = None) -> Call:
+    """Chooses the best candidates by private scores."""
+    return _keyed("POST", f"{PREFIX}/mechanism/select", body, idempotency_key)
+
+
+def preview(body: Mapping[str, Any]) -> Call:
+    """Prices a release, and says how accurate it would be, before anything is charged."""
+    return Call("POST", f"{PREFIX}/mechanism/preview", body)
 
 
 def set_budget(
@@ -143,6 +164,19 @@ def plan(body: Mapping[str, Any]) -> Call:
 def proof(job_id: str, format: str = "json") -> Call:  # noqa: A002 - the interface's own word
     """The proof of a job."""
     return Call("GET", f"{PREFIX}/proof/{quote(job_id, safe='')}", params={"format": format})
+
+
+def proof_of(
+    format: str = "json",  # noqa: A002 - the interface's own word
+    *,
+    allocation_id: str | None = None,
+    plan_id: str | None = None,
+    history: bool = False,
+) -> Call:
+    """The proof of one allocation, of a plan, or of the tenant's whole history: name one of them."""
+    asked = {"allocation_id": allocation_id, "plan_id": plan_id, "history": "true" if history else None}
+    given = {name: value for name, value in asked.items() if value is not None}
+    return Call("GET", f"{PREFIX}/proof/", params={"format": format, **given})
 
 
 def picture(format: str = "png") -> Call:  # noqa: A002 - the interface's own word

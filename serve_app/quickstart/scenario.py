@@ -97,9 +97,16 @@ class Refusal:
 
 @dataclass(frozen=True)
 class Checked:
-    """A proof that was saved and checked."""
+    """A proof that was saved and checked.
+
+    Attributes:
+        path: Of the proof.
+        keys: Of the public keys that it was checked with.
+        report: What the checker said.
+    """
 
     path: Path
+    keys: Path
     report: Report
 
 
@@ -271,7 +278,7 @@ class Auditor:
             report = verify_document(path.read_bytes(), trusted)
             if not report.valid:
                 raise ScenarioError(f"the proof of {job} is not valid: {'; '.join(report.reasons)}")
-            yield Checked(path, report)
+            yield Checked(path, keys, report)
 
     def reconcile(self, proofs: Sequence[Checked]) -> Decimal:
         """The epsilon that the proofs account for.

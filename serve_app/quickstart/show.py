@@ -1,6 +1,7 @@
 """How the quick start is printed: numbered sections, one sentence a step, a bar for the budget."""
 
 import math
+import shlex
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from pathlib import Path
@@ -72,13 +73,15 @@ class Show:
         ]
         self._table(("", ""), rows, right=False)
 
-    def checks(self, proofs: Iterable[Checked]) -> None:
-        """What the checker says of each proof."""
-        rows = [
-            (str(one.report.job_id), f"epsilon {one.report.epsilon}", f"delta {one.report.delta}", "valid")
-            for one in proofs
-        ]
-        self._table(("job", "proved to cost", "", "checker says"), rows, right=False)
+    def check(self, proof: Checked) -> None:
+        """The command that checks a proof, never broken into lines, and what came of it."""
+        report, indent = proof.report, " " * _INDENT
+        command = shlex.join(("privacy-engine", "verify", str(proof.path), "--keys", str(proof.keys)))
+        self._console.print(f"{indent}{command}", soft_wrap=True)
+        self._console.print(
+            f"{indent}  valid: {report.kind} {report.name} cost epsilon {report.epsilon}, delta {report.delta}",
+            soft_wrap=True,
+        )
 
     def finished(self, out: Path) -> None:
         """The last line."""

@@ -20,7 +20,6 @@ def create_front_app(service: Service) -> FastAPI:
     stores: list[PostgresLedgerStore] = []
     clients: list[AsyncPrivacyClient] = []
     verifier = service.verifier()
-    public_keys = service.keys().public_keys()
     document: dict[str, Any] = {}
 
     @asynccontextmanager
@@ -46,9 +45,10 @@ def create_front_app(service: Service) -> FastAPI:
             raise unavailable("The ledger did not answer") from None
         return {"status": "ready", "ledger": "reachable", "version": VERSION}
 
-    @app.get("/.well-known/jwks.json", summary="Public keys that check tokens and proofs (RFC 7517)")
+    @app.get("/.well-known/jwks.json", summary="Public keys that check tokens, proofs and heads (RFC 7517)")
     async def keys() -> dict[str, Any]:
-        return public_keys
+        # Read anew: a key may have been followed by another since this process started.
+        return service.keys().public_keys()
 
     @app.get("/openapi.json", summary="This document")
     async def openapi() -> dict[str, Any]:

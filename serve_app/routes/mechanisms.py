@@ -1,203 +1,123 @@
-"""``mechanism/apply``: price, charge, then draw noise; in that order, and nothing leaves if one of them fails.
+"""``mechanism/``: ``apply`` and ``apply:batch`` release statistics with noise, ``select`` chooses, ``preview`` prices.
 
-The charge goes through the budget's public interface in the caller's own name. The noisy result is stored, encrypted,
-before it is answered, and the store keeps only the first one for an allocation: however often a request is repeated,
-and wherever it broke off, one charge releases one draw of noise.
+Whatever is drawn goes the way of `serve_app.routes.releasing`; what is asked is read in `serve_app.routes.questions`.
 """
 
 import asyncio
-import hashlib
-import hmac
 import json
-import secrets
-import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import timedelta
 from typing import Annotated, Any
 
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from fastapi import Depends, FastAPI, Header, Request
-from starlette.responses import JSONResponse
+from starlette.responses import Response
 
-from accounting.conversion import PricingDisagreementError
-from accounting.events import event_to_wire
-from accounting.ledger.postgres import PostgresLedgerStore
-from accounting.values import ZERO, InvalidValueError, decimal_text
-from deployments.mechanisms.query import Query
-from deployments.mechanisms.release import Prepared, prepare
 from serve_app.auth.principal import SPENDERS, Principal
-from serve_app.client import calls
 from serve_app.client.client import AsyncPrivacyClient
-from serve_app.identifiers import TEXT_RULE, valid_text
-from serve_app.problems import Code, Problem, invalid, relayed, unavailable
-from serve_app.requests import MAX_BULK_BODY, body_of, described
+from serve_app.problems import Problem, invalid
+from serve_app.requests import body_of, described
 from serve_app.routes.access import principal_by
-from serve_app.routes.allocation_request import disagreement, idempotency_key, source_engine
-from serve_app.schemas import ApplyBody
+from serve_app.routes.large_bodies import LargeBodies
+from serve_app.routes.questions import preview_of
+from serve_app.routes.releasing import Asking, Released, Releases
+from serve_app.routes.vault import ReleaseVault
+from serve_app.schemas import ApplyBatchBody, ApplyBody, PreviewBody, SelectBody
 from serve_app.service import Service, new_app
 
-CONFIDENCE = 0.95
-KEPT_AT_LEAST = timedelta(days=365)
-"""A release may be purged when it is a year old, and not before."""
-_WHOLE_NUMBERS = frozenset({"integer", "int", "count", "counts"})
+MAX_VECTOR_BODY = 32 * 1024 * 1024
+"""Bytes of a body with a statistic: a million doubles with all their digits have about 20 MiB."""
+MAX_BATCH = 100
+MAX_BATCH_VALUES = 200_000
+"""Values of all statistics of a batch together: so many take OpenDP nine seconds at most."""
 
 
 def create_mechanisms_app(service: Service) -> FastAPI:
-    """The app that releases statistics with noise."""
-    stores: list[PostgresLedgerStore] = []
-    clients: list[AsyncPrivacyClient] = []
+    """The app that releases statistics with noise, and chooses."""
+    makers: list[Releases] = []
     verifier = service.verifier()
     vault = ReleaseVault(service.keys().release_key)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         async with service.store() as store, AsyncPrivacyClient(service.settings.base_url) as client:
-            stores.append(store)
-            clients.append(client)
+            makers.append(Releases(store, client, vault))
             yield
 
     app = new_app("Mechanisms", lifespan)
-    Asking = Annotated[Principal, Depends(principal_by(verifier))]  # noqa: N806 - a type
+    principal = principal_by(verifier)
+    # In this order: who has no token does not keep anybody waiting.
+    in_turn = [Depends(principal), Depends(LargeBodies())]
 
-    @app.post("/apply", summary="Release a statistic with noise", openapi_extra=described(ApplyBody))
-    async def apply(
+    async def asked_by(
         request: Request,
-        asking: Asking,
-        body: Annotated[ApplyBody, Depends(body_of(ApplyBody, MAX_BULK_BODY))],
-        key_header: Annotated[str | None, Header(alias="Idempotency-Key")] = None,
+        asking: Annotated[Principal, Depends(principal)],
+        key: Annotated[str | None, Header(alias="Idempotency-Key")] = None,
         service_name: Annotated[str | None, Header(alias="X-Service-Name")] = None,
-    ) -> JSONResponse:
-        asking.require(SPENDERS)
-        tenant_id = asking.tenant(body.tenant_id, engine_call=True)
-        engine = source_engine(body.source_engine, asking, service_name)
-        # Many operations share a job, so the job is no key here; without one, a repetition is a new operation.
-        key = idempotency_key(key_header, body.operation_id, str(uuid.uuid4()))
-        job_id = body.job_id if body.job_id is not None else key
-        if not valid_text(job_id):
-            raise invalid("job_id", TEXT_RULE)
-        prepared = await asyncio.to_thread(_prepared, body)
-        charge = _charge_request(body, prepared, tenant_id, job_id, engine, vault.digest(prepared))
+    ) -> Asking:
         token = request.headers["authorization"].partition(" ")[2]
-        try:
-            response = await clients[-1].send_raw(calls.allocate(charge, key), token=token)
-        except calls.RefusedError as error:
-            raise relayed(error.document) from None
-        except calls.ServiceUnreachableError as error:
-            raise unavailable(f"The budget did not answer: {error}") from None
-        allocation = response.json()
-        allocation_id = allocation["allocation_id"]
-        replayed = response.headers.get("idempotency-replayed") == "true"
-        stored = await stores[-1].release(tenant_id, allocation_id) if replayed else None
-        if stored is None:
-            if replayed:
-                await _check_undrawn(stores[-1], tenant_id, allocation_id)
-            drawn = vault.seal(await asyncio.to_thread(prepared.release), tenant_id, allocation_id)
-            stored = await stores[-1].store_release(tenant_id, allocation_id, drawn)
-        values = vault.open(stored, tenant_id, allocation_id)
-        answer = _answer(body, prepared, allocation, job_id, values)
-        return JSONResponse(answer, headers={"Idempotency-Replayed": "true"} if replayed else {})
+        return Asking(asking, token, key, service_name)
+
+    By = Annotated[Asking, Depends(asked_by)]  # noqa: N806 - a type
+
+    @app.post(
+        "/apply",
+        summary="Release a statistic with noise",
+        openapi_extra=described(ApplyBody),
+        dependencies=in_turn,
+    )
+    async def apply(by: By, body: Annotated[ApplyBody, Depends(body_of(ApplyBody, MAX_VECTOR_BODY))]) -> Response:
+        return _response(await makers[-1].one(by, body))
+
+    @app.post(
+        "/apply:batch",
+        summary="Release many statistics, each with its own outcome",
+        openapi_extra=described(ApplyBatchBody),
+        dependencies=in_turn,
+    )
+    async def apply_batch(
+        by: By, body: Annotated[ApplyBatchBody, Depends(body_of(ApplyBatchBody, MAX_VECTOR_BODY))]
+    ) -> Response:
+        _check_batch(body)
+        results = [_result(outcome) for outcome in await makers[-1].each(by, body.operations)]
+        return Response(b'{"results":[' + b",".join(results) + b"]}", media_type="application/json")
+
+    @app.post(
+        "/select",
+        summary="Choose the best candidates by private scores",
+        openapi_extra=described(SelectBody),
+        dependencies=in_turn,
+    )
+    async def select(by: By, body: Annotated[SelectBody, Depends(body_of(SelectBody, MAX_VECTOR_BODY))]) -> Response:
+        return _response(await makers[-1].one(by, body))
+
+    @app.post(
+        "/preview",
+        summary="Price a release, and say how accurate it would be, before anything is charged",
+        openapi_extra=described(PreviewBody),
+    )
+    async def preview(by: By, body: Annotated[PreviewBody, Depends(body_of(PreviewBody))]) -> dict[str, Any]:
+        by.principal.require(SPENDERS)
+        return await asyncio.to_thread(preview_of, body)
 
     return app
 
 
-class ReleaseVault:
-    """Encrypts releases at rest (AES-256-GCM, bound to their tenant and allocation) and fingerprints their inputs."""
-
-    def __init__(self, key: bytes) -> None:
-        self._cipher = AESGCM(key)
-        self._key = key
-
-    def digest(self, prepared: Prepared) -> str:
-        """A keyed fingerprint of the true values: tells two inputs apart, and tells nobody without the key anything."""
-        data = json.dumps([prepared.query.data_type, prepared.query.data]).encode()
-        return hmac.new(self._key, b"input\x00" + data, hashlib.sha256).hexdigest()
-
-    def seal(self, values: list[float] | list[int], tenant_id: str, allocation_id: str) -> bytes:
-        """The values, encrypted."""
-        nonce = secrets.token_bytes(12)
-        return nonce + self._cipher.encrypt(nonce, json.dumps(values).encode(), _context(tenant_id, allocation_id))
-
-    def open(self, sealed: bytes, tenant_id: str, allocation_id: str) -> list[float]:
-        """The values again."""
-        text = self._cipher.decrypt(sealed[:12], sealed[12:], _context(tenant_id, allocation_id))
-        values: list[float] = json.loads(text)
-        return values
+def _response(released: Released) -> Response:
+    headers = {"Idempotency-Replayed": "true"} if released.replayed else {}
+    return Response(released.json, headers=headers, media_type="application/json")
 
 
-async def _check_undrawn(store: PostgresLedgerStore, tenant_id: str, allocation_id: str) -> None:
-    """Refuses noise for a charge whose first draw may have been purged: one charge pays for one draw."""
-    opening = (await store.allocation(tenant_id, allocation_id))[0]
-    if store.now() - opening.at >= KEPT_AT_LEAST:
-        detail = (
-            "This charge was made more than a year ago, and the result that it paid for is not kept any more. Ask "
-            "again under a new key; that is a new charge."
-        )
-        raise Problem(Code.CONFLICT, detail, {"allocation_id": allocation_id})
+def _result(outcome: Released | Problem) -> bytes:
+    """One result of a batch: ``status_code`` beside what the single call would have answered."""
+    if isinstance(outcome, Released):
+        flag = b"true" if outcome.replayed else b"false"
+        return b'{"status_code":200,"replayed":' + flag + b',"release":' + outcome.json + b"}"
+    return json.dumps({"status_code": outcome.status, "replayed": False, "problem": outcome.document()}).encode()
 
 
-def _context(tenant_id: str, allocation_id: str) -> bytes:
-    return f"{tenant_id}\x00{allocation_id}".encode()
-
-
-def _prepared(body: ApplyBody) -> Prepared:
-    values = body.data if isinstance(body.data, list) else [body.data]
-    whole = (body.data_type or "").lower() in _WHOLE_NUMBERS
-    try:
-        query = Query(
-            mechanism=body.mechanism,  # type: ignore[arg-type]  # Query refuses the ones that release nothing
-            epsilon=body.epsilon,
-            delta=body.delta if body.delta is not None else ZERO,
-            sensitivity=body.sensitivity,
-            data=tuple(values),
-            data_type="integer" if whole else "float",
-        )
-        return prepare(query)
-    except InvalidValueError as error:
-        raise invalid(error.field, error.reason) from None
-    except PricingDisagreementError as error:
-        raise disagreement(error) from None
-
-
-def _charge_request(
-    body: ApplyBody, prepared: Prepared, tenant_id: str, job_id: str, engine: str | None, digest: str
-) -> dict[str, Any]:
-    request: dict[str, Any] = {
-        "tenant_id": tenant_id,
-        "job_id": job_id,
-        "event": event_to_wire(prepared.event),
-        "mechanism": body.mechanism,
-        "input_digest": digest,
-    }
-    optional = {
-        "delta": decimal_text(prepared.delta) if prepared.delta else None,
-        "source_engine": engine,
-        "composition_type": body.composition_type,
-        "query_description": body.query_description,
-        "dataset_id": body.dataset_id,
-        "partition": body.partition,
-    }
-    return request | {name: value for name, value in optional.items() if value is not None}
-
-
-def _answer(
-    body: ApplyBody, prepared: Prepared, allocation: dict[str, Any], job_id: str, values: list[float]
-) -> dict[str, Any]:
-    return {
-        "operation_id": allocation["allocation_id"],
-        "job_id": job_id,
-        "tenant_id": allocation["tenant_id"],
-        "mechanism": body.mechanism,
-        "privatized_data": values if isinstance(body.data, list) else values[0],
-        "epsilon_consumed": allocation["allocated_epsilon"],
-        "delta_consumed": allocation["delta_allocated"],
-        "noise_scale": prepared.noise_scale,
-        "accuracy": {"confidence": CONFIDENCE, "half_width": prepared.accuracy(CONFIDENCE)},
-        "remaining_budget": allocation["remaining_budget"],
-        "proof_pending": False,
-        "exact": {
-            "epsilon_consumed": allocation["exact"]["allocated_epsilon"],
-            "delta_consumed": allocation["exact"]["allocated_delta"],
-            "remaining_epsilon": allocation["exact"]["remaining_epsilon"],
-        },
-    }
+def _check_batch(body: ApplyBatchBody) -> None:
+    if not 1 <= len(body.operations) <= MAX_BATCH:
+        raise invalid("operations", f"must be a list of 1 to {MAX_BATCH}")
+    values = sum(len(one.data) if isinstance(one.data, list) else 1 for one in body.operations)
+    if values > MAX_BATCH_VALUES:
+        raise invalid("operations", f"must hold at most {MAX_BATCH_VALUES} values together: apply long ones singly")

@@ -273,6 +273,7 @@ def _answer(body: PlanBody, estimate: _Estimate) -> dict[str, Any]:
         "plan_id": str(uuid.uuid4()),
         "name": body.name,
         "num_steps": estimate.operations,
+        "event": event_to_wire(estimate.event),
         "delta": decimal_text(price.delta),
         "composition_method": wanted.name.value,
         "total_epsilon_estimate": None if wanted.loss is None else float(wanted.loss.epsilon),

@@ -27,7 +27,7 @@ def run(home: Path, *arguments: str, answer: str | None = None) -> tuple[int, st
 
 def witness_of(home: Path) -> Witness:
     """The witness of that data folder."""
-    return Witness(home / WITNESS_FILE, [KeyRing(home / "keys").head_key.public_jwk])
+    return Witness(home / WITNESS_FILE, lambda: KeyRing(home / "keys").published("heads"))
 
 
 async def prepare(admin_url: str, home: Path) -> tuple[Database, Database]:

@@ -5,9 +5,11 @@ import time
 from typing import Any
 from urllib.parse import quote
 
+import httpx
 import pytest
 
 from proofs.checker import verify_document
+from proofs.checker.verify import Report
 from proofs.signing import SigningKey
 from serve_app.service import PREFIX
 from tests.support import Caller, Live, assert_problem
@@ -43,7 +45,7 @@ def test_a_proof_holds_against_the_published_keys(live: Live, engine: Caller) ->
     assert response.status_code == 200
     report = verify_document(response.content, trusted_keys=jwks(live))
     assert report.valid, report.reasons
-    assert (report.tenant_id, report.job_id) == (engine.tenant, "job")
+    assert (report.tenant_id, report.name) == (engine.tenant, "job")
     # All of the job's charges but the voided one: 0.1 + 0.3 + 0.4 + 0.2 + 0.2, the Gaussian's a hair below.
     assert report.epsilon is not None
     assert 1.1999999 < float(report.epsilon) <= 1.2
@@ -86,7 +88,7 @@ def test_a_job_of_any_name_can_be_proven(live: Live, engine: Caller, job_id: str
     response = engine.get(path)
     assert response.status_code == 200, response.text
     report = verify_document(response.content, trusted_keys=jwks(live))
-    assert (report.valid, report.job_id) == (True, job_id)
+    assert (report.valid, report.name) == (True, job_id)
     assert engine.get(path, params={"format": "latex"}).status_code == 200
 
 
@@ -218,3 +220,93 @@ def test_an_adjusted_charge_counts_as_zero_on_the_operators_word(live: Live) -> 
 def test_an_unknown_format_is_refused(engine: Caller) -> None:
     """A format that does not exist is refused by name rather than replaced by a default."""
     assert_problem(engine.get(proof_path("job"), params={"format": "docx"}), 422, "invalid_request", "format")
+
+
+def verified(response: httpx.Response) -> Report:
+    """What the checker says of an answer, which has to be a proof."""
+    assert response.status_code == 200, response.text
+    report = verify_document(response.content)
+    assert report.valid, report.reasons
+    return report
+
+
+def test_one_allocation_is_proved_by_its_id(engine: Caller) -> None:
+    """Whatever else its job did."""
+    engine.allocate(job_id="job", operation_id="1", epsilon="0.1")
+    chosen = engine.allocate(job_id="job", operation_id="2", epsilon="0.25").json()["allocation_id"]
+    report = verified(engine.get(f"{PREFIX}/proof/", params={"allocation_id": chosen}))
+    assert (report.kind, report.name, report.epsilon) == ("allocation", chosen, "0.25")
+
+
+def test_a_whole_history_is_proved(live: Live) -> None:
+    """Budgets, data sets, allocations and their ends, of all jobs."""
+    admin = live.new("admin", epsilon="9")
+    body = {"epsilon": "1", "delta": "0.000001", "privacy_unit": "patient", "adjacency": "add_remove"}
+    path = f"{PREFIX}/budget/{admin.tenant}/datasets/cohort"
+    assert admin.request("PUT", path, json=body).status_code == 200
+    admin.allocate(job_id="a", operation_id="1", epsilon="0.5", dataset_id="cohort")
+    held = admin.allocate(job_id="b", operation_id="2", epsilon="0.25", mode="reserve").json()["allocation_id"]
+    assert admin.settle(held, "void").status_code == 200
+    report = verified(admin.get(f"{PREFIX}/proof/", params={"history": True}))
+    assert (report.kind, report.name, report.epsilon) == ("history", admin.tenant, "0.5")
+
+
+def test_a_plan_is_proved_before_it_is_charged(engine: Caller) -> None:
+    """With the event that it would be charged as; nothing is spent by asking."""
+    event = {
+        "kind": "self_composed",
+        "count": 1000,
+        "event": {"kind": "poisson_gaussian", "sigma": "1.1", "sensitivity": "1", "sampling_probability": "0.01"},
+    }
+    plan = engine.post(f"{PREFIX}/composition/plan", json={"name": "p", "event": event, "delta": "0.00001"}).json()
+    report = verified(engine.get(f"{PREFIX}/proof/", params={"plan_id": plan["plan_id"]}))
+    assert (report.kind, report.name) == ("plan", plan["plan_id"])
+    prices = {each["name"]: each["total_epsilon"] for each in plan["theorems"]}
+    assert report.epsilon == prices[plan["tightest"]]
+    assert_problem(engine.get(f"{PREFIX}/proof/", params={"history": True}), 404, "not_found", "tenant_id")
+
+
+@pytest.mark.parametrize(
+    ("asked", "status", "field"),
+    [
+        ({}, 422, "allocation_id"),
+        ({"history": True, "plan_id": "x"}, 422, "allocation_id"),
+        ({"allocation_id": "00000000-0000-8000-8000-000000000000"}, 404, "allocation_id"),
+        ({"allocation_id": "no uuid"}, 404, "allocation_id"),
+        ({"plan_id": "no uuid"}, 404, "plan_id"),
+        ({"history": True}, 404, "tenant_id"),
+    ],
+)
+def test_what_is_not_there_has_no_proof(engine: Caller, asked: dict[str, Any], status: int, field: str) -> None:
+    """And one thing is proved at a time."""
+    code = "not_found" if status == 404 else "invalid_request"
+    assert_problem(engine.get(f"{PREFIX}/proof/", params=asked), status, code, field)
+
+
+def test_another_tenants_allocation_history_and_plan_are_not_proved(live: Live, engine: Caller) -> None:
+    """Its id is of no use to anybody else."""
+    allocation = engine.allocate(job_id="job", epsilon="0.1").json()["allocation_id"]
+    steps = [{"step_name": "count", "mechanism": "laplace", "epsilon": "0.1"}]
+    plan = engine.post(f"{PREFIX}/composition/plan", json={"name": "p", "steps": steps}).json()["plan_id"]
+    other = live.new()
+    for asked in ({"allocation_id": allocation}, {"plan_id": plan}, {"history": True}):
+        assert other.get(f"{PREFIX}/proof/", params=asked).status_code == 404
+    foreign = other.get(f"{PREFIX}/proof/", params={"history": True, "tenant_id": engine.tenant})
+    assert foreign.status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("form", "media_type", "begins"),
+    [
+        ("latex", "application/x-latex", b"\\documentclass"),
+        ("html", "text/html; charset=utf-8", b"<!DOCTYPE html>"),
+        ("pdf", "application/pdf", b"%PDF-"),
+    ],
+)
+def test_a_proof_can_be_read_in_every_form(engine: Caller, form: str, media_type: str, begins: bytes) -> None:
+    """Of a job, and of a whole history."""
+    busy(engine, "job")
+    for path, asked in ((proof_path("job"), {}), (f"{PREFIX}/proof/", {"history": "true"})):
+        response = engine.get(path, params={"format": form, **asked})
+        assert (response.status_code, response.headers["content-type"]) == (200, media_type), response.text[:300]
+        assert response.content.lower().startswith(begins.lower())

@@ -26,7 +26,7 @@ NOW = datetime(2026, 11, 21, 4, 37, tzinfo=UTC)
 @pytest.fixture
 def witness(tmp_path: Path) -> Witness:
     """A witness outside the database."""
-    return Witness(tmp_path / WITNESS_FILE, [KEY.public_jwk])
+    return Witness(tmp_path / WITNESS_FILE, lambda: [KEY.public_jwk])
 
 
 async def spend(store: LedgerStore, log: Log, entry: Entry | None, count: int) -> Entry:

@@ -218,7 +218,7 @@ class TestVerify:
         assert result.exit_code == 0
         report = json.loads(result.stdout)
         assert report["valid"] is True
-        assert report["job_id"] == "job-1"
+        assert report["name"] == "job-1"
 
     def test_what_is_no_proof_at_all_is_not_valid(self, tmp_path: Path) -> None:
         """Bytes that are not even text get the verdict not valid, exit status 1, like any wrong proof."""

@@ -43,7 +43,7 @@ ENTRIES, OTHERS = history(80), history(80, "2")
 
 def witness_in(folder: Path) -> Witness:
     """The witness of that data folder."""
-    return Witness(folder / WITNESS_FILE, [KEY.public_jwk])
+    return Witness(folder / WITNESS_FILE, lambda: [KEY.public_jwk])
 
 
 @pytest.fixture

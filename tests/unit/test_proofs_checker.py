@@ -95,7 +95,7 @@ def test_an_honest_document_is_valid_and_says_what_it_rests_on() -> None:
     """Every rule, a commit, a void and neighbours in one document."""
     report = verify_document(text_of(sample()))
     assert report.valid, report.reasons
-    assert (report.tenant_id, report.job_id, report.delta) == ("tenant-a", "job-1", "0.000003")
+    assert (report.tenant_id, report.name, report.delta) == ("tenant-a", "job-1", "0.000003")
     facts = "\n".join(report.facts)
     assert f"signed by the key {SIGNER.kid}, which came with the proof" in facts
     assert "/.well-known/jwks.json" in facts
@@ -360,7 +360,7 @@ def test_an_entry_that_opens_nothing_is_refused() -> None:
 def test_an_entry_of_another_job_is_refused() -> None:
     """The proof is of one job."""
     document = sample()
-    document["job_id"] = "job-2"
+    document["subject"]["name"] = "job-2"
     refused(document, "belongs to another job, 'job-1'")
 
 
@@ -583,12 +583,12 @@ STEP = ("certificates", 0, "derivation")
     ("path", "value", "reason"),
     [
         (("format",), "other", "format must be privacy-engine-proof"),
-        (("version",), 2, "version must be 3"),
-        (("version",), True, "version must be 3"),
+        (("version",), 2, "version must be 4"),
+        (("version",), True, "version must be 4"),
         (("certificates",), [], "certificates must not be empty"),
         (("certificates",), {}, "certificates must be a list"),
         (("software",), [], "software must be an object"),
-        (("job_id",), "\ud800", "half of a surrogate pair"),
+        (("subject", "name"), "\ud800", "half of a surrogate pair"),
         (("certificates", 0, "standing"), "maybe", "standing must be"),
         (("certificates", 0, "claim", "epsilon"), "1e3", "must be the text of a decimal"),
         (("certificates", 0, "claim", "epsilon"), "1/2", "must be the text of a decimal"),
@@ -597,13 +597,13 @@ STEP = ("certificates", 0, "derivation")
         ((*STEP, "rule"), "claim", "rule must be composed_filter or window_filter"),
         ((*STEP, "rule"), "dataset_filter", "rule must be composed_filter or window_filter"),
         (("certificates", 0, "dataset"), sample()["certificates"][0]["derivation"], "dataset has no guarantee"),
-        (("total", "derivation", "premises", 0, "rule"), "filter", "rule must be accountant or claim or"),
+        (("total", "derivation", "premises", 0, "rule"), "filter", "or accountant_bounded or claim or"),
         ((*STEP, "premises"), [], "must hold at least one"),
         ((*STEP, "premises"), sample()["certificates"][0]["derivation"]["premises"][1:], "counts epsilon first"),
         ((*STEP, "premises", 0, "premises"), [], "must hold 1, not 0"),
         ((*STEP, "premises", 0, "rule"), "claim", "rule must be filter or gdp_filter or renyi_filter or zcdp_filter"),
         ((*STEP, "premises", 0, "currency"), "rho", "currency must be epsilon"),
-        ((*STEP, "premises", 0, "premises", 0, "rule"), "filter", "rule must be accountant or claim or"),
+        ((*STEP, "premises", 0, "premises", 0, "rule"), "filter", "or accountant_bounded or claim or"),
         ((*STEP, "premises", 0, "premises", 0, "rule"), "zcdp", "currency must be another: the rule does not fit here"),
         ((*STEP, "premises", 0, "numbers", "cap_delta"), "1/3", "must be the text of a decimal"),
         ((*STEP, "premises", 1, "premises", 0, "premises", 0, "numbers", "delta"), "1/0", "decimal or fraction"),
@@ -625,7 +625,7 @@ def test_the_report_quotes_hostile_text_in_plain_ascii() -> None:
     """A document cannot steer the terminal of whoever checks it."""
     ledger = Ledger()
     document = prove_job([ledger.allocate(CLAIM, job_id="\x1b[2J" + "é" * 500)], SIGNER)
-    document["job_id"] = "other"
+    document["subject"]["name"] = "other"
     report = verify_document(signed(document))
     assert not report.valid
     assert all(reason.isascii() and reason.isprintable() and len(reason) < 200 for reason in report.reasons)

@@ -44,7 +44,7 @@ def test_the_same_entries_give_the_same_document() -> None:
 def test_every_opening_has_a_certificate_with_its_later_entries() -> None:
     """Nothing of the job is left out."""
     document = sample()
-    assert (document["tenant_id"], document["job_id"]) == (TENANT, JOB)
+    assert (document["tenant_id"], document["subject"]["name"]) == (TENANT, JOB)
     shown = [(item["entry"]["seq"], [later["seq"] for later in item["later"]]) for item in document["certificates"]]
     assert shown == [(2, []), (3, []), (5, []), (6, [8]), (7, [9])]
     assert [item["standing"] for item in document["certificates"]] == ["stands"] * 4 + ["voided"]

@@ -150,6 +150,11 @@ def test_the_whole_quick_start(live: Live, tmp_path: Path, capsys: pytest.Captur
     proofs = sorted(out.glob("proof-*.json"))
     assert len(proofs) == 5
     assert all(verify_document(path.read_bytes(), keys).valid for path in proofs)
+    last_step = printed.out.partition("Proofs\n")[2]
+    for path in proofs:
+        command = f"privacy-engine verify {path} --keys {out / 'keys.json'}"
+        assert f"{command}\n     valid: job {path.stem.removeprefix('proof-')} cost epsilon" in last_step
+    assert "it is not valid:" in last_step
     assert (out / "proof-size-pair.tex").read_text().startswith("\\documentclass")
     assert (out / "loss.png").read_bytes().startswith(b"\x89PNG")
     assert "<svg" in (out / "loss.svg").read_text()

@@ -136,7 +136,7 @@ async def test_the_guards_verdict_is_told_without_places_and_numbers(tmp_path: P
     await store.append([first, spent(first, asked("t", "1"))])
     log = MemoryLog(store)
     path = tmp_path / "witness.json"
-    standing = guarded(Witness(path, [KEY.public_jwk]), lambda: log)
+    standing = guarded(Witness(path, lambda: [KEY.public_jwk]), lambda: log)
 
     async def told(head: Head) -> str | None:
         kept = {"format": "privacy-engine-witness", "accepted": [], "head": sign_head(head, KEY)}

@@ -1,0 +1,225 @@
+"""``privacy-engine apply``, ``select`` and ``preview``: what goes through a mechanism."""
+
+import uuid
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Annotated, Any, Literal
+
+import typer
+
+from serve_app.cli.connection import connect
+from serve_app.cli.keyed import replay_note, unknown_outcome
+from serve_app.cli.options import AsJson, Delta, Home, Tenant, Token, Url, data_values, decimal_option
+from serve_app.cli.output import answer_in, console, errors_reported
+
+Epsilon = Annotated[
+    str | None, typer.Option(callback=decimal_option, help="What it may cost, as an exact decimal; or give --scale.")
+]
+Scale = Annotated[
+    str | None, typer.Option(callback=decimal_option, help="The noise itself, for gaussian its sigma; not --epsilon.")
+]
+Confidence = Annotated[
+    str | None,
+    typer.Option(callback=decimal_option, help="Probability that the accuracy told is kept. (default: 0.95)"),
+]
+Job = Annotated[str | None, typer.Option(help="Job that the charge belongs to. (default: the key)")]
+Key = Annotated[str | None, typer.Option(help="Idempotency key. (default: a fresh one)")]
+Integers = Annotated[bool, typer.Option("--integers", help="Whole numbers in, whole numbers out.")]
+Monotonic = Annotated[
+    bool, typer.Option("--monotonic", help="One person moves all scores in the same direction: half the cost.")
+]
+
+
+def apply(
+    mechanism: Annotated[Literal["laplace", "gaussian"], typer.Option(help="Kind of noise.")],
+    sensitivity: Annotated[
+        str,
+        typer.Option(callback=decimal_option, help="Most that one person can change the data: L1, for gaussian L2."),
+    ],
+    data: Annotated[str, typer.Option(help="The true values, as in 1,2.5,3.")],
+    epsilon: Epsilon = None,
+    scale: Scale = None,
+    delta: Delta = None,
+    confidence: Confidence = None,
+    job: Job = None,
+    integers: Integers = False,
+    key: Key = None,
+    tenant: Tenant = None,
+    url: Url = None,
+    token: Token = None,
+    home: Home = None,
+    as_json: AsJson = False,
+) -> None:
+    """Release values with noise; the budget is charged for it."""
+    from serve_app.client import calls
+
+    _check_one_of(epsilon, scale)
+    key = key or str(uuid.uuid4())
+    body = _without_none(
+        {
+            "mechanism": mechanism,
+            "epsilon": epsilon,
+            "scale": scale,
+            "delta": delta or "0",
+            "sensitivity": sensitivity,
+            "data": data_values(data),
+            "confidence": confidence,
+            "job_id": job or key,
+            "data_type": "integer" if integers else "float",
+        }
+    )
+    with errors_reported(unknown_outcome(key)):
+        connection = connect(url, token, tenant, home, "analyst")
+        with connection.client() as client:
+            response = client.send_raw(calls.apply(body | {"tenant_id": connection.tenant_id}, key))
+        answer = answer_in(response.text)
+    if as_json:
+        typer.echo(response.text)
+        return
+    out = console()
+    values = answer["privatized_data"]
+    out.print(",".join(str(value) for value in values))
+    out.print(_closeness(answer["accuracy"], len(values)) + replay_note(response.headers))
+    _print_charge(answer)
+
+
+def select(
+    scores: Annotated[str, typer.Option(help="The private scores, as in 12,30.5,7; the highest is wanted.")],
+    sensitivity: Annotated[
+        str, typer.Option(callback=decimal_option, help="Most that one person can change any score.")
+    ],
+    candidates: Annotated[
+        str | None, typer.Option(help="Names in the order of the scores, as in red,green,blue.")
+    ] = None,
+    k: Annotated[int, typer.Option("--k", min=1, help="How many to choose.")] = 1,
+    epsilon: Epsilon = None,
+    scale: Scale = None,
+    monotonic: Monotonic = False,
+    confidence: Confidence = None,
+    job: Job = None,
+    key: Key = None,
+    tenant: Tenant = None,
+    url: Url = None,
+    token: Token = None,
+    home: Home = None,
+    as_json: AsJson = False,
+) -> None:
+    """Choose the best candidates by private scores; the budget is charged for it, the scores are not shown."""
+    from serve_app.client import calls
+
+    _check_one_of(epsilon, scale)
+    key = key or str(uuid.uuid4())
+    body = _without_none(
+        {
+            "scores": _scores(scores),
+            "candidates": None if candidates is None else [name.strip() for name in candidates.split(",")],
+            "sensitivity": sensitivity,
+            "epsilon": epsilon,
+            "scale": scale,
+            "k": k,
+            "monotonic": monotonic,
+            "confidence": confidence,
+            "job_id": job or key,
+        }
+    )
+    with errors_reported(unknown_outcome(key)):
+        connection = connect(url, token, tenant, home, "analyst")
+        with connection.client() as client:
+            response = client.send_raw(calls.select(body | {"tenant_id": connection.tenant_id}, key))
+        answer = answer_in(response.text)
+    if as_json:
+        typer.echo(response.text)
+        return
+    out = console()
+    out.print(",".join(str(chosen) for chosen in answer.get("selected", answer["selected_indexes"])))
+    out.print(_gap(answer["accuracy"]) + replay_note(response.headers))
+    _print_charge(answer)
+
+
+def preview(
+    mechanism: Annotated[
+        Literal["laplace", "gaussian", "exponential"], typer.Option(help="Kind of noise, or exponential to select.")
+    ],
+    sensitivity: Annotated[
+        str, typer.Option(callback=decimal_option, help="Most that one person can change the data or any score.")
+    ],
+    length: Annotated[int, typer.Option(min=1, help="How many values, or candidates.")] = 1,
+    epsilon: Epsilon = None,
+    scale: Scale = None,
+    delta: Delta = None,
+    integers: Integers = False,
+    k: Annotated[int | None, typer.Option("--k", min=1, help="How many candidates to choose.")] = None,
+    monotonic: Monotonic = False,
+    confidence: Confidence = None,
+    url: Url = None,
+    token: Token = None,
+    home: Home = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say what a release would cost and how accurate it would be; nothing is charged, and no data is sent."""
+    from serve_app.client import calls
+
+    _check_one_of(epsilon, scale)
+    body = _without_none(
+        {
+            "mechanism": mechanism,
+            "sensitivity": sensitivity,
+            "length": length,
+            "data_type": "integer" if integers else None,
+            "epsilon": epsilon,
+            "scale": scale,
+            "delta": delta,
+            "k": k,
+            "monotonic": monotonic or None,
+            "confidence": confidence,
+        }
+    )
+    with errors_reported():
+        with connect(url, token, None, home, "analyst").client() as client:
+            text = client.send_raw(calls.preview(body)).text
+        answer = answer_in(text)
+    if as_json:
+        typer.echo(text)
+        return
+    out = console()
+    out.print(f"costs      epsilon {answer['exact']['epsilon']}, delta {answer['exact']['delta']}")
+    out.print(f"noise      of scale {Decimal(answer['noise_scale']):.6g}")
+    accuracy = answer["accuracy"]
+    out.print(_gap(accuracy) if "score_gap" in accuracy else _closeness(accuracy, length))
+
+
+def _print_charge(answer: Mapping[str, Any]) -> None:
+    exact = answer["exact"]
+    out = console()
+    out.print(f"job        {answer['job_id']}")
+    out.print(f"charged    epsilon {exact['epsilon_consumed']}, delta {exact['delta_consumed']}")
+    out.print(f"remaining  epsilon {exact['remaining_epsilon']}")
+
+
+def _closeness(accuracy: Mapping[str, Any], length: int) -> str:
+    each, all_of_them = (Decimal(accuracy[name]) for name in ("half_width", "joint_half_width"))
+    told = f"each within {each:.6g} of the true value with probability {accuracy['confidence']}"
+    return told if length == 1 else f"{told}; all of them at once within {all_of_them:.6g}"
+
+
+def _gap(accuracy: Mapping[str, Any]) -> str:
+    gap = Decimal(accuracy["score_gap"])
+    return f"within {gap:.6g} of the best score that was left, with probability {accuracy['confidence']}"
+
+
+def _scores(text: str) -> list[int | float]:
+    try:
+        return data_values(text)
+    except typer.BadParameter as error:
+        raise typer.BadParameter(error.message, param_hint="--scores") from None
+
+
+def _check_one_of(epsilon: str | None, scale: str | None) -> None:
+    if (epsilon is None) == (scale is None):
+        raise typer.BadParameter(
+            "give --epsilon, what it may cost, or --scale, the noise itself; one follows from the other"
+        )
+
+
+def _without_none(body: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in body.items() if value is not None}
