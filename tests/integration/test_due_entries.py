@@ -74,6 +74,8 @@ async def ledger(admin_url: str) -> AsyncIterator[Ledger]:
     """A fresh ledger."""
     database = await new_database(admin_url)
     store = await PostgresLedgerStore.open(database.urls.service)
+    # It knows the time from what it reads.
+    await store.tails({})
     recorder = await PostgresRecorder.open(database.urls.recorder)
     yield Ledger(store, recorder, database.admin_url, database.urls)
     await recorder.close()

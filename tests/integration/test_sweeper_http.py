@@ -24,6 +24,7 @@ async def written(service_url: str, *entries: Entry) -> None:
 async def database_now(service_url: str) -> datetime:
     """Database time."""
     store = await PostgresLedgerStore.open(service_url)
+    await store.tails({})
     now = store.now()
     await store.close()
     return now
