@@ -36,6 +36,8 @@ from proofs.checker.statements import check_statement
 from proofs.checker.subject import check_subject
 from proofs.checker.values import Cost, number
 
+MAX_VALUES = 8_000_000
+"""How many values the largest document may have, counted roughly: empty lists would take thirty times their text."""
 Keys = Sequence[Mapping[str, Any]]
 Bodies = Mapping[ChainEntry, Body]
 Registrations = Mapping[str, Sequence[Body]]
@@ -155,12 +157,14 @@ def _decoded(text: str | bytes) -> str:
     # A character has at least one byte, so text that is too long in characters need not be encoded to be refused.
     if len(text) > MAX_BYTES or (isinstance(text, str) and len(text.encode("utf-8", "replace")) > MAX_BYTES):
         raise MalformedError(f"the document is larger than {MAX_BYTES // 2**20} MiB")
-    if isinstance(text, str):
-        return text
-    try:
-        return text.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise MalformedError(f"the document is not UTF-8 text: byte {error.start} is wrong") from None
+    if isinstance(text, bytes):
+        try:
+            text = text.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise MalformedError(f"the document is not UTF-8 text: byte {error.start} is wrong") from None
+    if sum(text.count(mark) for mark in "[{,") > MAX_VALUES:
+        raise MalformedError(f"the document has more than {MAX_VALUES} values, more than any proof of that size")
+    return text
 
 
 def _whose(kid: str, trusted_keys: Keys | None, purpose: str) -> str:

@@ -345,3 +345,15 @@ def test_a_megabyte_of_text_is_not_repeated_to_whoever_checks(name: str, path: P
         (reason,) = verify_document(text_of(document)).reasons
         assert len(reason) < 500
         assert PLACES.match(reason)
+
+
+def test_a_document_of_nothing_but_empty_lists_is_refused_before_it_is_read() -> None:
+    """It would take thirty times its size: counted as text, without a list of it ever being made."""
+    assert_refused_for(b"[" + b"[]," * 5_000_000 + b"[]]", "more than 8000000 values")
+
+
+def assert_refused_for(text: bytes, reason: str) -> None:
+    """Exactly that is wrong with it."""
+    report = verify_document(text)
+    assert not report.valid
+    assert [reason in found for found in report.reasons] == [True], report.reasons
