@@ -185,7 +185,7 @@ class Prover:
         positions = await self._reader.positions(entries[0].tenant_id, [entry.seq for entry in entries])
         known = {seq: position for seq, position in positions.items() if position < head.size}
         try:
-            key = _key_of(head.signed, self._keys.published(HEADS))
+            key = key_of(head.signed, self._keys.published(HEADS))
             spans = {seq: inclusion_spans(position, head.size) for seq, position in known.items()}
             # All at once: neighbouring entries need the same parts of the tree.
             roots = iter(await roots_of([span for path in spans.values() for span in path], self._reader.nodes))
@@ -205,7 +205,7 @@ class Prover:
         return [] if first.seq == 1 else await self._store.history(first.tenant_id, first.seq - 2, 1)
 
 
-def _key_of(head: str, keys: Sequence[dict[str, str]]) -> dict[str, str]:
+def key_of(head: str, keys: Sequence[dict[str, str]]) -> dict[str, str]:
     """The key that signed a head of the log.
 
     Raises:
