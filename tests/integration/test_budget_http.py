@@ -308,7 +308,9 @@ async def test_a_hold_whose_time_has_passed_is_spent_for_good(live: Live, engine
     await connection.close()
     assert_problem(engine.settle(identity, "void"), 409, "conflict")
     assert engine.state().spent == "1"
-    assert engine.settle(identity, "commit").json()["state"] == "committed"
+    # The sweeper may be first and end it as expired; either way it stays spent.
+    assert engine.settle(identity, "commit").status_code in (200, 409)
+    assert engine.state().spent == "1"
 
 
 def test_consume_commits_a_hold(engine: Caller) -> None:
