@@ -191,7 +191,7 @@ def _prove(clinic: Clinic, auditor: Auditor, show: Show) -> None:
     )
     show.say(f"  {report.reasons[0]}")
     show.say(
-        "The commands need nothing but the files. Any machine will do: pip install privacy-engine brings the checker, "
+        "The commands need nothing but the files. Any machine will do: pip install . in a checkout brings the checker, "
         "without Ray and without a database."
     )
 
