@@ -269,6 +269,10 @@ def _listening(loop: SimulatedLoop) -> Iterator[None]:
         raise structlog.DropEvent
 
     before = structlog.get_config()
+    # A logger that a service has used in this process keeps the configuration of then, and would not be heard.
+    for name, module in list(sys.modules.items()):
+        if name.startswith("deployments.") and "log" in vars(module):
+            vars(module.log).pop("bind", None)
     structlog.configure(
         processors=[hear],
         wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR),
