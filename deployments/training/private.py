@@ -1,0 +1,285 @@
+"""One private optimisation of a torch module: the only place where gradients of records are computed.
+
+Clipping, noise and sampling are Opacus'. What is added here is what keeps a run to its recipe: Poisson batches of
+exactly the probability that is charged, exactly the steps that are charged and not one more, a scale that depends on
+public numbers alone, and records that can never give more than the clipping norm.
+
+Noise and batches come from torch's generators (Philox on a GPU, Mersenne Twister on a CPU), seeded with 63 bits from
+the operating system for each run and each start; the seeds are stored nowhere. These generators are **not**
+cryptographically secure, and noise in single precision is not exactly Gaussian (Mironov 2012). `secure_noise` adds four
+draws for each coordinate, which defends against the known attack on floating point (Holohan and Braghin 2021).
+"""
+
+import secrets
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, cast
+
+import torch
+from opacus.grad_sample import GradSampleModule, GradSampleModuleFastGradientClipping
+from opacus.optimizers import DPOptimizer, DPOptimizerFastGradientClipping
+from opacus.utils.uniform_sampler import UniformWithReplacementSampler
+from opacus.validators import ModuleValidator
+from torch import Tensor, nn
+
+from accounting.values import InvalidValueError
+from deployments.training.recipe import Recipe
+
+LossOf = Callable[[Tensor, int], Tensor]
+"""Losses, one a row, of the records with the given indices and then of so many rows that are no records.
+
+Called as `loss_of(indices, beside)`: answers a tensor of `len(indices) + beside` losses from one forward pass. No loss
+may depend on another row, so no layer that mixes rows, such as BatchNorm.
+"""
+
+
+class Method(StrEnum):
+    """How per-row gradients are clipped. All give the same sum; they differ in time and memory."""
+
+    GHOST = "ghost"
+    """Norms from activations, then a second backward pass of the weighted losses (Li et al. 2022; Opacus)."""
+    HOOKS = "hooks"
+    """Each layer's per-row gradients from activations and backpropagated errors."""
+    FUNCTORCH = "functorch"
+    """Per-row gradients by vectorised automatic differentiation: any layer."""
+
+
+class OverrunError(RuntimeError):
+    """A step more than was charged was asked for. Nothing was computed."""
+
+
+class DivergedError(RuntimeError):
+    """Rows that are no records have losses that are not finite. This tells nothing about records."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How, not what: nothing here changes what a run costs.
+
+    Attributes:
+        method: None to choose by `choose_method`.
+        physical_batch: Rows in memory at once; a larger batch is worked off in parts. Halved when memory runs out.
+        secure_noise: Whether each noise value is made of four draws.
+        device: Where the module is.
+    """
+
+    method: Method | None = None
+    physical_batch: int = 4096
+    secure_noise: bool = False
+    device: torch.device = torch.device("cpu")
+
+
+def entropy_generator(device: torch.device | str = "cpu") -> torch.Generator:
+    """A generator seeded by the operating system. The seed is not kept."""
+    generator = torch.Generator(device=device)
+    generator.manual_seed(secrets.randbits(63))
+    return generator
+
+
+def check_module(module: nn.Module) -> None:
+    """Refuses a module whose rows would not be independent of each other, or that Opacus cannot make private.
+
+    Raises:
+        InvalidValueError: Naming each layer and what is wrong with it.
+    """
+    faults = [f"{type(error).__name__}: {error}" for error in ModuleValidator.validate(module, strict=False)]
+    names = [f"{name} ({type(layer).__name__})" for name, layer in module.named_modules() if _mixes_rows(layer)]
+    if not any(parameter.requires_grad for parameter in module.parameters()):
+        faults.append("it has no parameter to train")
+    if faults or names:
+        told = "; ".join([*(f"layer {name} mixes rows" for name in names), *faults])
+        raise InvalidValueError("module", f"cannot be trained privately: {told}")
+
+
+def _mixes_rows(layer: nn.Module) -> bool:
+    return isinstance(layer, nn.modules.batchnorm._BatchNorm)
+
+
+def choose_method(module: nn.Module) -> Method:
+    """The fastest method that is valid for the module.
+
+    Ghost clipping where every layer has a rule for its norm and no parameter is shared; hooks where every layer has a
+    rule for its per-row gradients; functorch for all else.
+    """
+    layers = [layer for layer in module.modules() if any(True for _ in layer.parameters(recurse=False))]
+    shared = sum(len(list(layer.parameters(recurse=False))) for layer in layers) > len(list(module.parameters()))
+    ghost = GradSampleModuleFastGradientClipping.NORM_SAMPLERS
+    if not shared and all(type(layer) in ghost for layer in layers):
+        return Method.GHOST
+    if all(type(layer) in GradSampleModule.GRAD_SAMPLERS for layer in layers):
+        return Method.HOOKS
+    return Method.FUNCTORCH
+
+
+class PrivateOptimisation:
+    """Trains a module for the steps of a recipe. Every step is one that was charged."""
+
+    def __init__(
+        self,
+        module: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        recipe: Recipe,
+        options: Options | None = None,
+        *,
+        beside: int = 0,
+        done: int = 0,
+    ) -> None:
+        """Wraps the module; call `module` itself to evaluate it without gradients.
+
+        Args:
+            module: On `options.device`, its parameters in single precision.
+            optimizer: Of the module's parameters, such as `torch.optim.Adam`.
+            recipe: What was charged.
+            options: How it is done.
+            beside: Rows that are no records in each step, such as a generator's; their number is public and fixed.
+            done: Steps that an earlier start has done, from its checkpoint.
+
+        Raises:
+            InvalidValueError: If the module cannot be trained privately, or more steps are done than were charged.
+        """
+        check_module(module)
+        if not 0 <= done <= recipe.steps:
+            raise InvalidValueError("done", f"must be from 0 to the {recipe.steps} steps that were charged")
+        self.recipe = recipe
+        self.options = options or Options()
+        self.method = self.options.method or choose_method(module)
+        self.done = done
+        self.physical_batch = self.options.physical_batch
+        self._beside = beside
+        self._wrapped = _wrapped(module, self.method, float(recipe.clip))
+        made = DPOptimizerFastGradientClipping if self.method is Method.GHOST else DPOptimizer
+        self._optimizer = made(
+            optimizer,
+            noise_multiplier=float(recipe.multiplier),
+            max_grad_norm=float(recipe.clip),
+            # Public, whatever number of records is drawn.
+            expected_batch_size=recipe.batch + beside,
+            loss_reduction="mean",
+            generator=entropy_generator(self.options.device),
+            secure_mode=self.options.secure_noise,
+        )
+
+    @property
+    def module(self) -> nn.Module:
+        """The module, as something to call in `loss_of`: its hooks see the call."""
+        return cast(nn.Module, self._wrapped)
+
+    def batches(self) -> Iterator[Tensor]:
+        """The indices of each step that is left, each record in with the recipe's probability, independently."""
+        sampler = UniformWithReplacementSampler(
+            num_samples=self.recipe.records,
+            sample_rate=float(self.recipe.probability),
+            generator=entropy_generator(),
+            steps=self.recipe.steps - self.done,
+        )
+        for drawn in sampler:
+            yield torch.tensor(drawn, dtype=torch.long, device=self.options.device)
+
+    def step(self, drawn: Tensor, loss_of: LossOf) -> None:
+        """One noisy step on the records drawn.
+
+        Raises:
+            OverrunError: If all steps that were charged are done.
+            DivergedError: If rows that are no records have no finite gradient.
+        """
+        if self.done >= self.recipe.steps:
+            raise OverrunError(f"all {self.recipe.steps} steps that were charged are done")
+        self._optimizer.zero_grad()
+        at, first = 0, True
+        while first or at < len(drawn):
+            part = drawn[at : at + self.physical_batch]
+            last = at + len(part) >= len(drawn)
+            try:
+                self._accumulate(part, self._beside if first else 0, loss_of)
+            except torch.OutOfMemoryError:
+                if self.physical_batch == 1:
+                    raise
+                # The same batch, in smaller parts: what is charged does not change.
+                self.physical_batch = max(1, self.physical_batch // 2)
+                self._forget()
+                continue
+            self._optimizer.signal_skip_step(do_skip=not last)
+            self._optimizer.step()
+            if not last:
+                self._optimizer.zero_grad()
+            at, first = at + len(part), False
+        self.done += 1
+        self._optimizer.zero_grad()
+
+    def run(self, loss_of: LossOf, after_step: Callable[[int], bool] | None = None) -> None:
+        """All steps that are left.
+
+        Args:
+            loss_of: See `LossOf`; it calls `module`.
+            after_step: Told how many steps are done; answers whether to stop. It must not depend on private data.
+        """
+        for drawn in self.batches():
+            self.step(drawn, loss_of)
+            if after_step is not None and after_step(self.done):
+                return
+
+    def _accumulate(self, rows: Tensor, beside: int, loss_of: LossOf) -> None:
+        """The clipped sum of these rows' gradients, ready for the optimizer to add to the step's."""
+        if len(rows) + beside == 0:
+            self._nothing()
+            return
+        finite = self._gradients(rows, beside, loss_of)
+        if not bool(finite[len(rows) :].all()):
+            raise DivergedError("a row that is no record has no finite gradient: lower the learning rate")
+        if not bool(finite.all()):
+            # What has no finite gradient gives nothing, so that it gives no more than the clipping norm.
+            self._forget()
+            kept = rows[finite[: len(rows)]]
+            if len(kept) + beside == 0:
+                self._nothing()
+            else:
+                self._gradients(kept, beside, loss_of)
+
+    def _gradients(self, rows: Tensor, beside: int, loss_of: LossOf) -> Tensor:
+        """Computes them, and tells for each row whether its gradient is finite."""
+        wrapped = cast(Any, self._wrapped)
+        wrapped.train()
+        wrapped.enable_hooks()
+        losses = loss_of(rows, beside)
+        if losses.shape != (len(rows) + beside,):
+            raise ValueError(f"loss_of gave losses of shape {tuple(losses.shape)} for {len(rows)} + {beside} rows")
+        if self.method is not Method.GHOST:
+            losses.sum().backward()
+            norms = torch.stack([each.flatten(1).norm(2, dim=1) for each in self._optimizer.grad_samples]).norm(2, 0)
+            return torch.isfinite(norms)
+        losses.sum().backward(retain_graph=True)
+        # Norms are known now; the gradients of the sum are not wanted.
+        self._optimizer.original_optimizer.zero_grad()
+        norms = wrapped.get_norm_sample()
+        factors = wrapped.get_clipping_coef()
+        wrapped.disable_hooks()
+        (factors.detach() * losses).sum().backward()
+        return torch.isfinite(norms)
+
+    def _nothing(self) -> None:
+        """An empty part: no record was drawn."""
+        for parameter in self._optimizer.params:
+            if self.method is Method.GHOST:
+                parameter.grad = torch.zeros_like(parameter)
+            else:
+                parameter.grad_sample = parameter.new_zeros((0, *parameter.shape))
+
+    def _forget(self) -> None:
+        """What an attempt has left behind in this part; not what earlier parts of the step gave."""
+        for parameter in self._wrapped.parameters():
+            parameter.grad = None
+            parameter.grad_sample = None
+            parameter._forward_counter = 0
+        for layer in self._wrapped.modules():
+            for name in ("activations", "max_batch_len"):
+                if hasattr(layer, name):
+                    delattr(layer, name)
+
+
+def _wrapped(module: nn.Module, method: Method, clip: float) -> nn.Module:
+    if method is Method.GHOST:
+        made = GradSampleModuleFastGradientClipping(module, loss_reduction="sum", max_grad_norm=clip)
+    else:
+        made = GradSampleModule(module, loss_reduction="sum", force_functorch=method is Method.FUNCTORCH)
+    return cast(nn.Module, made)
