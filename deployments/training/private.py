@@ -67,7 +67,7 @@ class Options:
     method: Method | None = None
     physical_batch: int = 4096
     secure_noise: bool = False
-    device: torch.device = torch.device("cpu")
+    device: torch.device | str = "cpu"
 
 
 def entropy_generator(device: torch.device | str = "cpu") -> torch.Generator:
@@ -163,7 +163,7 @@ class PrivateOptimisation:
     @property
     def module(self) -> nn.Module:
         """The module, as something to call in `loss_of`: its hooks see the call."""
-        return cast(nn.Module, self._wrapped)
+        return self._wrapped
 
     def batches(self) -> Iterator[Tensor]:
         """The indices of each step that is left, each record in with the recipe's probability, independently."""
@@ -241,7 +241,7 @@ class PrivateOptimisation:
         wrapped = cast(Any, self._wrapped)
         wrapped.train()
         wrapped.enable_hooks()
-        losses = loss_of(rows, beside)
+        losses: Any = loss_of(rows, beside)
         if losses.shape != (len(rows) + beside,):
             raise ValueError(f"loss_of gave losses of shape {tuple(losses.shape)} for {len(rows)} + {beside} rows")
         if self.method is not Method.GHOST:
@@ -267,7 +267,7 @@ class PrivateOptimisation:
 
     def _forget(self) -> None:
         """What an attempt has left behind in this part; not what earlier parts of the step gave."""
-        for parameter in self._wrapped.parameters():
+        for parameter in cast(Iterator[Any], self._wrapped.parameters()):
             parameter.grad = None
             parameter.grad_sample = None
             parameter._forward_counter = 0

@@ -13,7 +13,7 @@ from accounting.events import PoissonGaussianEvent, SelfComposedEvent
 from accounting.values import EXACT, InvalidValueError, checked_positive
 
 SAMPLING_GRID = 2**24
-"""A sampler draws multiples of 2^-24 (a single-precision uniform), so a record is in with a probability of that grid."""
+"""A sampler draws multiples of 2^-24 (single-precision uniforms), so a record is in with a probability of that grid."""
 MAX_RECORDS = 10**9
 MAX_STEPS = 1_000_000
 MOST = Decimal(10**6)
