@@ -94,6 +94,7 @@ class Allocate:
             seconds have passed without a commit or void.
         dataset_id: The registered data set that is used, None for none that is registered.
         partition: The registered partition of it that is used alone; None for all of it.
+        task: For a hold: what is to be done under it, as text that is stored with it. Its digest is in `details`.
     """
 
     tenant_id: str
@@ -108,6 +109,7 @@ class Allocate:
     ttl_seconds: int | None = None
     dataset_id: str | None = None
     partition: str | None = None
+    task: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,6 +243,7 @@ def decide_allocation(
         dataset=balance,
         legal_hold=head.legal_hold,
         crossed=crossed,
+        task=request.task,
     )
     return Verdict(Outcome.ADMITTED, (entry,), entry)
 

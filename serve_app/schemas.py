@@ -79,6 +79,7 @@ class AllocateBody(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=Tru
     ttl_seconds: int | None = None
     operation_id: str | None = None
     input_digest: str | None = None
+    task: str | None = None
 
 
 class AllocateBatchBody(msgspec.Struct, forbid_unknown_fields=True):

@@ -9,7 +9,7 @@ an auditor checks each step against its neighbour only.
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
@@ -118,6 +118,8 @@ class Entry:
         legal_hold: Whether a legal hold is in force after this entry.
         crossed: Scopes whose remaining budget fell below a tenth of the promise by this entry.
         version: Of the body's form; an entry that was read keeps its own, so that its hash stays what it was.
+        task: What is to be done under the hold, to be stored with it; `details` has its digest. Not part of the body,
+            and None in an entry that was read.
         prev_hash: Hash of the entry before; 32 zero bytes for the first.
     """
 
@@ -147,6 +149,7 @@ class Entry:
     legal_hold: bool = False
     crossed: tuple[str, ...] = ()
     version: int = ENTRY_VERSION
+    task: str | None = field(default=None, compare=False)
 
     @property
     def period_end(self) -> datetime | None:

@@ -20,6 +20,8 @@ class MemoryLedgerStore:
     def __init__(self) -> None:
         self.committed: list[Entry] = []
         """All tenants' entries, in the order in which they were appended."""
+        self.tasks: dict[tuple[str, str], str] = {}
+        """What is to be done under holds, by tenant and allocation."""
         self._histories: dict[str, list[Entry]] = {}
         self._states: dict[str, TenantState] = {}
         self._by_key: dict[tuple[str, str], Entry] = {}
@@ -66,6 +68,8 @@ class MemoryLedgerStore:
         self._states[tenant] = state
         if entry.idempotency_key is not None:
             self._by_key[tenant, entry.idempotency_key] = entry
+        if entry.task is not None and entry.allocation_id is not None:
+            self.tasks[tenant, entry.allocation_id] = entry.task
 
     async def tails(self, wanted: Mapping[str, Wanted]) -> dict[str, Tail]:
         """See `LedgerStore.tails`."""

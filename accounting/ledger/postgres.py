@@ -60,17 +60,20 @@ class PostgresLedgerStore:
         # In one order for everybody: two writers that met in opposite orders would wait for each other.
         ordered = sorted(entries, key=lambda entry: entry.tenant_id)
         tenants = list({entry.tenant_id for entry in ordered})
-        bodies = [entry.body for entry in ordered]
+        written: tuple[Any, ...] = (tenants, [entry.body for entry in ordered])
+        query = "append"
+        if any(entry.task is not None for entry in ordered):
+            query, written = "append_with_tasks", (*written, [entry.task for entry in ordered])
         sent = self._clock.sending()
-        self._clock.showed(await translated(self._write(tenants, bodies)), sent)
+        self._clock.showed(await translated(self._write(query, written)), sent)
 
-    async def _write(self, tenants: list[str], bodies: list[str]) -> datetime:
+    async def _write(self, query: str, written: tuple[Any, ...]) -> datetime:
         connection = self._writers.pop() if self._writers else await self._pool.acquire()
         if connection.is_closed():
             await self._pool.release(connection)
             connection = await self._pool.acquire()
         try:
-            written_at: datetime = await connection.fetchval(SQL["append"], tenants, bodies)
+            written_at: datetime = await connection.fetchval(SQL[query], *written)
         except BaseException:
             await self._pool.release(connection)
             raise

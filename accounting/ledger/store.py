@@ -97,7 +97,7 @@ class LedgerStore(Protocol):
         ...
 
     async def append(self, entries: Sequence[Entry]) -> None:
-        """Makes all entries durable, in order, or none.
+        """Makes all entries durable, in order, and what is to be done under them (`Entry.task`); or none.
 
         Raises:
             ConflictError: If one of them cannot be written because history moved on.

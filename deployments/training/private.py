@@ -148,6 +148,7 @@ class PrivateOptimisation:
         self.physical_batch = self.options.physical_batch
         self._beside = beside
         self._wrapped = _wrapped(module, self.method, float(recipe.clip))
+        self._reached = _reached(module)
         made = DPOptimizerFastGradientClipping if self.method is Method.GHOST else DPOptimizer
         self._optimizer = made(
             optimizer,
@@ -245,10 +246,10 @@ class PrivateOptimisation:
         if losses.shape != (len(rows) + beside,):
             raise ValueError(f"loss_of gave losses of shape {tuple(losses.shape)} for {len(rows)} + {beside} rows")
         if self.method is not Method.GHOST:
-            losses.sum().backward()
+            losses.sum().backward(inputs=self._reached)
             norms = torch.stack([each.flatten(1).norm(2, dim=1) for each in self._optimizer.grad_samples]).norm(2, 0)
             return torch.isfinite(norms)
-        losses.sum().backward(retain_graph=True)
+        losses.sum().backward(retain_graph=True, inputs=self._reached)
         # Norms are known now; the gradients of the sum are not wanted.
         self._optimizer.original_optimizer.zero_grad()
         norms = wrapped.get_norm_sample()
@@ -275,6 +276,15 @@ class PrivateOptimisation:
             for name in ("activations", "max_batch_len"):
                 if hasattr(layer, name):
                     delattr(layer, name)
+
+
+def _reached(module: nn.Module) -> list[nn.Parameter]:
+    """The smallest parameter of each layer: a backward pass to these runs every layer's hook and little else.
+
+    The gradient of the sum over rows, which plain backward computes for every parameter, is not wanted there.
+    """
+    trained = ([each for each in layer.parameters(recurse=False) if each.requires_grad] for layer in module.modules())
+    return [min(each, key=Tensor.numel) for each in trained if each]
 
 
 def _wrapped(module: nn.Module, method: Method, clip: float) -> nn.Module:

@@ -27,6 +27,8 @@ from serve_app.problems import Code, Problem, invalid
 from serve_app.schemas import AllocateBody, ConflictingSpellingsError, one_of
 
 MAX_TEXT = 2_000
+MAX_TASK = 200_000
+"""Characters of what is to be done under a hold."""
 DEFAULT_TTL_SECONDS = 3_600
 MAX_TTL_SECONDS = 30 * 86_400
 _HEAVY = (*get_args(Composition), PoissonGaussianEvent, FixedSizeGaussianEvent)
@@ -103,6 +105,9 @@ def read_allocation(
         raise invalid(error.field, error.reason) from None
     engine = source_engine(body.source_engine, principal, service_name)
     asked = _details(body, purpose)
+    if body.task is not None:
+        _check_task(body)
+        asked["task"] = sha256(body.task).hex()
     ttl = hold_seconds(body.ttl_seconds, hold=body.mode == "reserve")
     request = {
         "operation": "allocate",
@@ -126,8 +131,17 @@ def read_allocation(
         "ttl_seconds": ttl,
         "dataset_id": body.dataset_id,
         "partition": body.partition,
+        "task": body.task,
     }
     return Unpriced(event, delta, rest)
+
+
+def _check_task(body: AllocateBody) -> None:
+    """Refuses a task that nothing is held for, or that cannot be stored."""
+    if body.mode != "reserve":
+        raise invalid("task", "is done under a hold: set mode to 'reserve'")
+    if body.task is None or not 0 < len(body.task) <= MAX_TASK or "\x00" in body.task:
+        raise invalid("task", f"must have 1 to {MAX_TASK} characters, without NUL")
 
 
 def idempotency_key(header_key: str | None, operation_id: str | None, job_id: str) -> str:

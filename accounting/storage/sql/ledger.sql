@@ -52,3 +52,6 @@ INSERT INTO prv_plan (tenant_id, plan_id, body) VALUES ($1, $2, $3);
 
 -- name: plan
 SELECT body FROM prv_plan WHERE tenant_id = $1 AND plan_id = $2;
+
+-- name: append_with_tasks
+SELECT prv_append_with_tasks($1, $2, $3);
