@@ -12,6 +12,7 @@ from serve_app.routes.log import create_log_app
 from serve_app.routes.mechanisms import create_mechanisms_app
 from serve_app.routes.pictures import create_pictures_app
 from serve_app.routes.proofs import create_proofs_app
+from serve_app.routes.training import create_training_app
 from serve_app.service import PREFIX, Service
 
 
@@ -38,5 +39,6 @@ APPS = (
     App("log", f"{PREFIX}/log", create_log_app, elastic=False),
     App("mechanisms", f"{PREFIX}/mechanism", create_mechanisms_app, elastic=True),
     App("proofs", f"{PREFIX}/proof", create_proofs_app, elastic=True),
+    App("training", f"{PREFIX}/training", create_training_app, elastic=False),
     App("pictures", f"{PREFIX}/loss", create_pictures_app, elastic=True),
 )

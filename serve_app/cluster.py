@@ -138,7 +138,7 @@ def _wait_until_ready(settings: Settings) -> None:
     """Every application has to answer through the load balancer, which learns of them one by one."""
     prefix = "/api/v1/privacy"
     # A path with its own 401 shows that its application answers; the root would answer 404 for it.
-    paths = ("budget/-", "proof/-", "loss/visualize", "log/head", "mechanism/apply")
+    paths = ("budget/-", "proof/-", "loss/visualize", "log/head", "training/jobs", "mechanism/apply")
     guarded = [f"{prefix}/{path}" for path in paths]
     deadline = time.monotonic() + READY_SECONDS
     with httpx.Client(base_url=settings.base_url, timeout=5) as client:

@@ -63,6 +63,13 @@ class Settings(BaseSettings):
         default=None, description="Private key for the log's heads, PEM; absent, likewise a file in the data folder."
     )
 
+    files: Path | None = Field(
+        default=None, description="Folder that service and training workers share; absent, files in the data folder."
+    )
+    modules: str = Field(
+        default="", description="Modules that may be trained, package.module:Factory separated by commas; absent, none."
+    )
+
     noop_route: bool = Field(default=False, description="Serve the benchmark's no-op route.")
 
     @field_validator("kafka_options")
@@ -81,6 +88,16 @@ class Settings(BaseSettings):
     def operator_keys_file(self) -> Path:
         """Where the operators' public keys are, if there are any."""
         return (self.operator_keys or self.folder / "keys" / "operators.json").expanduser().absolute()
+
+    @property
+    def files_folder(self) -> Path:
+        """Where rows, checkpoints and results are."""
+        return (self.files or self.folder / "files").expanduser().absolute()
+
+    @property
+    def allowed_modules(self) -> tuple[str, ...]:
+        """The modules that may be trained, by their paths."""
+        return tuple(name.strip() for name in self.modules.split(",") if name.strip())
 
     @property
     def base_url(self) -> str:

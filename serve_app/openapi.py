@@ -27,6 +27,10 @@ _STRUCTS = (
     schemas.SelectBody,
     schemas.PreviewBody,
     schemas.PlanBody,
+    schemas.TrainingBody,
+    schemas.GenerateBody,
+    schemas.RowsSchemaBody,
+    schemas.ReportBody,
 )
 _OPEN_PATHS = ("/health/", "/.well-known/", "/openapi.json")
 

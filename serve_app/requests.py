@@ -45,6 +45,14 @@ def decoder_of(struct: type[S]) -> msgspec.json.Decoder[S]:
     return msgspec.json.Decoder(struct, float_hook=_exact)
 
 
+_number_encoder = msgspec.json.Encoder(decimal_format="number")
+
+
+def plain(value: Any) -> Any:  # noqa: ANN401 - JSON
+    """What was decoded without a type, with floats in place of decimals: for settings, never for privacy."""
+    return msgspec.json.decode(_number_encoder.encode(value))
+
+
 def _exact(text: str) -> Decimal:
     try:
         return Decimal(text)

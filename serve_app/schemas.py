@@ -348,6 +348,73 @@ class PlanBody(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     partition: str | None = None
 
 
+TaskKind = Literal["logistic", "mlp", "cnn", "module", "dp-tvae", "dp-ctgan", "dp-marginal"]
+
+
+class OrderBody(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
+    """What every order of a training may say.
+
+    ``target_epsilon`` is what it may cost; ``target_delta`` at which delta (absent: a power of ten below a tenth of one
+    by the number of rows). ``batch_size`` is the number of rows that a step draws on average. Give ``epochs`` or
+    ``steps``. ``launch`` "caller": the service does not start it, ``python -m deployments.training.job`` does.
+    """
+
+    target_epsilon: Decimal
+    target_delta: Decimal | None = None
+    target: str | None = None
+    epochs: Decimal | None = None
+    steps: int | None = None
+    batch_size: int | None = None
+    max_grad_norm: Decimal | None = None
+    learning_rate: float | None = None
+    hidden: list[int] | None = None
+    num_rows: int | None = None
+    job_id: str | None = None
+    tenant_id: str | None = None
+    source_engine: SourceEngine | None = None
+    purpose: str | None = None
+    ttl_seconds: int | None = None
+    launch: Literal["service", "caller"] = "service"
+
+
+class TrainingBody(OrderBody, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
+    """A training to order: a model or a synthesizer (``kind``) on the rows that were stored for a data set.
+
+    ``module`` (``package.module:Factory``, out of the operator's list) and ``arguments`` belong to kind "module".
+    """
+
+    kind: TaskKind
+    dataset_id: str
+    module: str | None = None
+    arguments: dict[str, Any] | None = None
+
+
+class GenerateBody(OrderBody, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
+    """Synthetic rows to order. ``type`` is the synthesizer; `docs/synthesis.md` says which to use when."""
+
+    type: Literal["dp-marginal", "dp-tvae", "dp-ctgan"] = "dp-marginal"
+
+
+class RowsSchemaBody(msgspec.Struct, forbid_unknown_fields=True):
+    """What is public of a data set's rows: its columns, each a category with its values or a number with its edges."""
+
+    columns: list[dict[str, Any]]
+
+
+class ReportBody(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
+    """What a task's process reports on one of its starts."""
+
+    kind: Literal["started", "reading", "progress", "end"]
+    attempt: int
+    facts: dict[str, str | int] | None = None
+    done: int | None = None
+    through: int | None = None
+    seconds_left: float | None = None
+    ending: Literal["finished", "failed", "cancelled"] | None = None
+    message: str | None = None
+    files: list[str] | None = None
+
+
 def json_schema(*structs: type[msgspec.Struct]) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """JSON Schemas of the structs and the components they refer to, for the OpenAPI document."""
     schemas, components = msgspec.json.schema_components(structs, ref_template="#/components/schemas/{name}")

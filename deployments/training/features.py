@@ -206,7 +206,9 @@ def images(pixels: NDArray[np.integer], lower: int = 0, upper: int = 255) -> Ima
         InvalidValueError: If the shape, the type or a bound is not such.
     """
     if not np.issubdtype(pixels.dtype, np.integer) or pixels.ndim not in (3, 4) or 0 in pixels.shape:
-        raise InvalidValueError("images", "must be whole numbers of shape (rows, height, width) or with channels second")
+        raise InvalidValueError(
+            "images", "must be whole numbers of shape (rows, height, width) or with channels second"
+        )
     if not 0 <= lower < upper <= MAX_PIXEL:
         raise InvalidValueError("upper", f"must be greater than lower, and both from 0 to {MAX_PIXEL}")
     kept = np.clip(pixels, lower, upper).astype(np.uint8 if upper < 256 else np.int32)

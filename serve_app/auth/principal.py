@@ -6,6 +6,8 @@ from enum import StrEnum
 from serve_app.problems import Code, Problem
 
 ANY_TENANT = "*"
+TASK_KEEPER = "privacy-engine-tasks"
+"""The subject that alone ends the holds of tasks."""
 
 
 class Role(StrEnum):
@@ -16,11 +18,13 @@ class Role(StrEnum):
     ANALYST = "analyst"
     VIEWER = "viewer"
     AUDITOR = "auditor"
+    TASK = "task"
+    """One task's process, which reports on that task and does nothing else. The service gives it its token."""
 
 
 SPENDERS = frozenset({Role.ADMIN, Role.ENGINE, Role.ANALYST})
 """Who may charge a budget."""
-READERS = frozenset(Role)
+READERS = frozenset(Role) - {Role.TASK}
 """Who may look at a tenant's budget, proofs and pictures."""
 AUDITORS = frozenset({Role.AUDITOR})
 """Who may look at all tenants' entries, with a token for any tenant."""

@@ -55,6 +55,7 @@ class Call:
         params: Query parameters.
         headers: Headers beside the token.
         repeatable: Whether sending it twice does what sending it once does.
+        content: Body that is not JSON, if there is one.
     """
 
     method: str
@@ -63,6 +64,7 @@ class Call:
     params: Mapping[str, str] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
     repeatable: bool = True
+    content: bytes | None = None
 
 
 def allocate(body: Mapping[str, Any], idempotency_key: str | None = None) -> Call:
@@ -153,6 +155,47 @@ def expire(allocation_id: str, tenant_id: str | None = None) -> Call:
 def adjust(allocation_id: str, statement: str, tenant_id: str | None = None) -> Call:
     """Takes back an ended allocation's charge, on an operator's signed statement (a compact JWS)."""
     return _settling(allocation_id, "adjust", tenant_id, statement=statement)
+
+
+def train(body: Mapping[str, Any], idempotency_key: str | None = None) -> Call:
+    """Orders a training; its budget is held."""
+    return _keyed("POST", f"{PREFIX}/training/jobs", body, idempotency_key)
+
+
+def training(job: str | None = None) -> Call:
+    """How a training stands; without one, all of the tenant's."""
+    return Call("GET", f"{PREFIX}/training/jobs" if job is None else f"{PREFIX}/training/jobs/{_segment(job)}")
+
+
+def cancel_training(job: str) -> Call:
+    """Stops a training; what it has done stays charged."""
+    return Call("DELETE", f"{PREFIX}/training/jobs/{_segment(job)}")
+
+
+def training_file(job: str, name: str) -> Call:
+    """One file that a training made."""
+    return Call("GET", f"{PREFIX}/training/jobs/{_segment(job)}/files/{_segment(name)}")
+
+
+def declare_rows(dataset_id: str, columns: Sequence[Mapping[str, Any]]) -> Call:
+    """Declares the public columns of a data set's rows."""
+    return Call("PUT", f"{PREFIX}/generators/dataset/{_segment(dataset_id)}", {"columns": list(columns)})
+
+
+def store_rows(dataset_id: str, content: bytes, media_type: str = "text/csv") -> Call:
+    """Stores rows of a data set, as CSV or Parquet."""
+    path = f"{PREFIX}/generators/dataset/{_segment(dataset_id)}/rows"
+    return Call("PUT", path, content=content, headers={"Content-Type": media_type})
+
+
+def generate(dataset_id: str, body: Mapping[str, Any], idempotency_key: str | None = None) -> Call:
+    """Orders synthetic rows; their budget is held."""
+    return _keyed("POST", f"{PREFIX}/generators/dataset/{_segment(dataset_id)}/generate", body, idempotency_key)
+
+
+def privacy_report(job: str, format: str = "json") -> Call:  # noqa: A002 - the interface's own word
+    """The privacy report of a training."""
+    return Call("GET", f"{PREFIX}/generators/{_segment(job)}/privacy-report", params={"format": format})
 
 
 def plan(body: Mapping[str, Any]) -> Call:

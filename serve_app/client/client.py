@@ -107,6 +107,7 @@ def _arguments(call: Call) -> dict[str, Any]:
         "method": call.method,
         "url": call.path,
         "json": call.json,
+        "content": call.content,
         "params": dict(call.params),
         "headers": dict(call.headers),
     }

@@ -7,10 +7,13 @@ from typing import Any
 from fastapi import FastAPI
 
 from accounting.ledger.postgres import PostgresLedgerStore
+from accounting.ledger.postgres_tasks import PostgresTasks
 from accounting.ledger.store import StoreUnavailableError
+from deployments.training.folders import Folders
 from serve_app.client.client import AsyncPrivacyClient
 from serve_app.openapi import openapi_document
 from serve_app.problems import unavailable
+from serve_app.routes.generators import generators_router
 from serve_app.routes.plans import plan_router
 from serve_app.service import PREFIX, VERSION, Service, new_app
 
@@ -19,19 +22,29 @@ def create_front_app(service: Service) -> FastAPI:
     """The app at the root of the address."""
     stores: list[PostgresLedgerStore] = []
     clients: list[AsyncPrivacyClient] = []
+    tasks: list[PostgresTasks] = []
     verifier = service.verifier()
     document: dict[str, Any] = {}
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        async with service.store(2) as store, AsyncPrivacyClient(service.settings.base_url) as client:
+        async with service.store(2) as store, AsyncPrivacyClient(service.settings.base_url, timeout=120) as client:
             stores.append(store)
             clients.append(client)
-            yield
+            found = await PostgresTasks.open(service.database_url, connections=2)
+            tasks.append(found)
+            try:
+                yield
+            finally:
+                await found.close()
 
     app = new_app("Front", lifespan)
     plans = plan_router(verifier, lambda: stores[-1], lambda: clients[-1], service.settings)
     app.include_router(plans, prefix=f"{PREFIX}/composition")
+
+    folders = Folders(service.settings.files_folder)
+    generators = generators_router(verifier, lambda: tasks[-1], lambda: clients[-1], folders)
+    app.include_router(generators, prefix=f"{PREFIX}/generators")
 
     @app.get("/health/live", summary="Whether the process answers")
     async def live() -> dict[str, str]:

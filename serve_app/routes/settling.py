@@ -13,9 +13,9 @@ from accounting.ledger.store import LedgerStore
 from accounting.values import InvalidValueError, checked_epsilon
 from deployments.budget.owner import BudgetOwner
 from serve_app.auth.operators import OperatorKeys
-from serve_app.auth.principal import ADMINS, SPENDERS, Principal
+from serve_app.auth.principal import ADMINS, ANY_TENANT, SPENDERS, TASK_KEEPER, Principal
 from serve_app.auth.tokens import TokenVerifier
-from serve_app.problems import invalid
+from serve_app.problems import Code, Problem, invalid
 from serve_app.requests import body_of, described
 from serve_app.routes.access import named_tenant, principal_by
 from serve_app.routes.answers import settled_answer
@@ -61,6 +61,8 @@ def settling_router(
         statement: str | None = None,
     ) -> JSONResponse:
         assert opening.allocation_id is not None
+        if kind in (EntryKind.COMMITTED, EntryKind.VOIDED) and "task" in (opening.details or {}):
+            _check_keeper(principal)
         verdict = await owner().settle(
             tenant_id, opening.allocation_id, kind, principal.subject, steps=steps, statement=statement
         )
@@ -124,6 +126,13 @@ def settling_router(
         return await settle(asking, tenant_id, opening, EntryKind.ADJUSTED, statement=body.statement)
 
     return router
+
+
+def _check_keeper(principal: Principal) -> None:
+    """What is done under a task's hold is known to the service alone: nobody else can say that nothing was read."""
+    if principal.tenant_id != ANY_TENANT or principal.subject != TASK_KEEPER:
+        detail = "The hold belongs to a training, which ends it. To stop the training, DELETE training/jobs/{id}."
+        raise Problem(Code.CONFLICT, detail)
 
 
 def _check_actual(actual: Decimal | None, opening: Entry) -> None:

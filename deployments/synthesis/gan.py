@@ -1,0 +1,187 @@
+"""Fits a conditional GAN privately (a CTGAN after Xu et al. 2019, trained as in Xie et al. 2018; several steps of the
+discriminator for each of the generator after Bie et al. 2023) and keeps its generator.
+
+Only the discriminator sees records. Each of its steps is one forward and one backward pass over records and made-up
+rows together, and each is charged. The generator learns from a plain copy of it, so that nothing of a generator's step
+can get into the discriminator's gradients, and from noise and released shares otherwise.
+"""
+
+import copy
+from itertools import pairwise
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from deployments.synthesis.conditions import Shares, drawn_conditions, own_conditions, release_shares, starts_of
+from deployments.synthesis.gan_model import GanModel
+from deployments.synthesis.learner import (
+    Checkpoint,
+    Learner,
+    Progress,
+    StoppedError,
+    check_table,
+    one_hot,
+    shares_from_state,
+    shares_to_state,
+)
+from deployments.synthesis.networks import GanSettings, NetworkPlan
+from deployments.synthesis.table import Table
+from deployments.training.private import Options, PrivateOptimisation, entropy_generator
+
+_SLOPE = 0.2
+_TEMPERATURE = 0.7
+
+
+class Generator(nn.Module):
+    """From a condition and noise to rows of one-hot codes."""
+
+    def __init__(self, shares: Shares, hidden: int, latent: int) -> None:
+        """Makes one that starts with the released shares, about."""
+        super().__init__()
+        sizes = [len(share) for share in shares]
+        self.width, self.latent = sum(sizes), latent
+        self.bounds = list(pairwise((*starts_of(sizes).tolist(), self.width)))
+        self.layers = nn.ModuleDict({"1": nn.Linear(latent + self.width, hidden), "2": nn.Linear(hidden, hidden)})
+        self.norms = nn.ModuleDict({"1": nn.LayerNorm(hidden), "2": nn.LayerNorm(hidden)})
+        self.logits = nn.Linear(hidden, self.width)
+        with torch.no_grad():
+            self.logits.bias.copy_(torch.from_numpy(np.log(np.concatenate(shares))))
+
+    def forward(self, conditions: Tensor, noise: Tensor) -> Tensor:
+        """Rows whose columns are drawn from their logits, with the gradient of a relaxed draw (Jang et al. 2017).
+
+        Args:
+            conditions: One-hot, of shape (rows, width).
+            noise: Normal numbers, of shape (rows, latent).
+        """
+        units = torch.cat([noise, conditions], dim=1)
+        for layer in ("1", "2"):
+            units = torch.relu(self.norms[layer](self.layers[layer](units)))
+        logits = self.logits(units)
+        columns = []
+        for start, end in self.bounds:
+            own = conditions[:, start:end]
+            drawn = functional.gumbel_softmax(logits[:, start:end], _TEMPERATURE, hard=True)
+            columns.append(torch.where(own.sum(dim=1, keepdim=True) > 0, own, drawn))
+        return torch.cat(columns, dim=1)
+
+
+def discriminator(width: int, hidden: int) -> nn.Module:
+    """From a row and its condition, one-hot side by side, to a score. No layer mixes rows."""
+    return nn.Sequential(
+        nn.Linear(2 * width, hidden),
+        nn.LeakyReLU(_SLOPE),
+        nn.Linear(hidden, hidden),
+        nn.LeakyReLU(_SLOPE),
+        nn.Linear(hidden, 1),
+    )
+
+
+class _Adversaries:
+    """Both networks in training, and the rows that they see."""
+
+    def __init__(self, table: Table, plan: NetworkPlan, shares: Shares, device: torch.device) -> None:
+        settings, steps = plan.settings, plan.recipe.steps
+        assert isinstance(settings, GanSettings)
+        self._table, self._shares, self._device = table, shares, device
+        self._places = torch.from_numpy(table.codes + starts_of(table.schema.sizes)).to(device)
+        self._random, self._noise = np.random.default_rng(), entropy_generator(device)
+        self.generator = Generator(shares, settings.hidden, settings.latent).to(device)
+        judge = discriminator(self.generator.width, settings.hidden).to(device)
+        self._copy = copy.deepcopy(judge).requires_grad_(False)
+        self.judge = Learner(judge, settings.learning_rate, steps)
+        self.maker = Learner(self.generator, settings.learning_rate, max(1, steps // settings.turns))
+
+    def made_up(self, rows: int) -> Tensor:
+        """Made-up rows, each beside its condition."""
+        drawn = torch.from_numpy(drawn_conditions(self._shares, rows, self._random)).to(self._device)
+        conditions = one_hot(drawn[:, None], self.generator.width)
+        noise = torch.randn((rows, self.generator.latent), generator=self._noise, device=self._device)
+        return torch.cat([self.generator(conditions, noise), conditions], dim=1)
+
+    def real(self, drawn: Tensor) -> Tensor:
+        """The rows drawn, each beside its condition."""
+        own = own_conditions(self._table.codes[drawn.cpu().numpy()], self._table.schema.sizes, self._random)
+        conditions = one_hot(torch.from_numpy(own)[:, None].to(self._device), self.generator.width)
+        return torch.cat([one_hot(self._places[drawn], self.generator.width), conditions], dim=1)
+
+    def improve_generator(self, rows: int, done: int) -> None:
+        """One step of the generator, its `done`th. No record is read."""
+        self._copy.load_state_dict(self.judge.module.state_dict())
+        self.maker.optimizer.zero_grad()
+        functional.softplus(-self._copy(self.made_up(rows))).mean().backward()
+        self.maker.optimizer.step()
+        self.maker.follow(done)
+
+
+def fit(
+    table: Table,
+    plan: NetworkPlan,
+    *,
+    options: Options | None = None,
+    progress: Progress | None = None,
+    checkpoint: Checkpoint | None = None,
+) -> GanModel:
+    """Trains for the steps of the plan. Every call is one release of `plan.event`: charge each.
+
+    Args:
+        table: The private rows.
+        plan: Of `networks.gan_plan`, for the table's schema and number of rows.
+        options: How it is done; nothing of what it costs.
+        progress: Told of every step of the discriminator.
+        checkpoint: Keeps the run; where it has one already, the run goes on from there and releases nothing again.
+
+    Raises:
+        InvalidValueError: If the plan is for another table, or the checkpoint for another network.
+        PricingDisagreementError: If OpenDP cannot confirm the price of the counts.
+        StoppedError: If `progress` asked for it.
+    """
+    check_table(table, plan, GanSettings.kind)
+    settings, recipe, columns = plan.settings, plan.recipe, len(table.schema.columns)
+    assert isinstance(settings, GanSettings)
+    turns, options = settings.turns, options or Options()
+    kept = checkpoint.load() if checkpoint else None
+    done = 0 if kept is None else int(kept["done"])
+    if kept is None:
+        shares = release_shares(table, recipe.records, plan.counts, plan.delta)
+    else:
+        shares = shares_from_state(kept, columns)
+    both = _Adversaries(table, plan, shares, options.device)
+    if kept is not None:
+        both.judge.load("discriminator", kept)
+        both.maker.load("generator", kept)
+        both.judge.follow(done)
+        both.maker.follow(done // turns)
+    optimisation = PrivateOptimisation(
+        both.judge.module, both.judge.optimizer, recipe, options, beside=recipe.batch, done=done
+    )
+
+    def loss_of(drawn: Tensor, beside: int) -> Tensor:
+        with torch.no_grad():
+            rows = torch.cat([both.real(drawn), both.made_up(beside)])
+        signs = torch.ones(len(rows), device=rows.device)
+        signs[: len(drawn)] = -1
+        scores: Tensor = optimisation.module(rows)
+        return functional.softplus(signs * scores[:, 0])
+
+    stopped = False
+
+    def after_step(done: int) -> bool:
+        nonlocal stopped
+        both.judge.follow(done)
+        if done % turns == 0:
+            both.improve_generator(recipe.batch, done // turns)
+        if checkpoint and checkpoint.due(done):
+            states = {**both.judge.state("discriminator"), **both.maker.state("generator")}
+            checkpoint.save(done, {"done": torch.tensor(done), **shares_to_state(shares), **states})
+        stopped = bool(progress and progress(done))
+        return stopped
+
+    optimisation.run(loss_of, after_step)
+    if stopped:
+        raise StoppedError(f"stopped after {optimisation.done} of {recipe.steps} steps")
+    tensors = {name: tensor.detach().cpu().numpy() for name, tensor in both.maker.averaged().state_dict().items()}
+    tensors |= {f"shares.{at}": share.astype(np.float32) for at, share in enumerate(shares)}
+    return GanModel(plan, tensors).calibrated(np.random.default_rng())

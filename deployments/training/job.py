@@ -1,0 +1,44 @@
+"""The entrypoint of a Ray job: one start of a task, its work done by a Ray worker with a GPU where there is one.
+
+The service submits it; ``ray job submit -- python -m deployments.training.job --announce ...`` does the same by hand,
+for a task that was ordered with ``"launch": "caller"``.
+"""
+
+import sys
+
+import ray
+import structlog
+
+from deployments.training.reports import GivenUpError
+from deployments.training.work import GIVEN_UP, Start, carry_out, start_from, token_from_environment
+
+log = structlog.get_logger()
+
+
+@ray.remote(max_retries=0)
+def _work(start: Start, token: str) -> None:
+    carry_out(start, token)
+
+
+def main() -> int:
+    """Runs until the work is done.
+
+    Returns:
+        Exit status. Whatever else goes wrong ends the process, and the service starts another.
+    """
+    start, token = start_from(sys.argv[1:]), token_from_environment()
+    ray.init(address="auto", log_to_driver=True)
+    gpus = 1 if ray.cluster_resources().get("GPU", 0) >= 1 else 0  # type: ignore[no-untyped-call]
+    try:
+        # The reservation is the worker's, not the entrypoint's: otherwise a GPU would be reserved twice.
+        ray.get(_work.options(num_cpus=1, num_gpus=gpus).remote(start, token))
+    except ray.exceptions.RayTaskError as error:
+        if isinstance(error.cause, GivenUpError):
+            log.warning("given_up", reason=str(error.cause))
+            return GIVEN_UP
+        raise
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

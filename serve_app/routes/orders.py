@@ -1,0 +1,77 @@
+"""From an order to a task's document: the rows it reads, its delta, its plan and its event. Nothing is charged here."""
+
+import math
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+
+from accounting.ledger.tasks import StoredFile
+from accounting.values import InvalidValueError, checked_delta, checked_epsilon, checked_positive
+from deployments.synthesis.schema import schema_from_wire
+from deployments.training.document import RowsFile, TaskDocument
+from deployments.training.kinds import Order, kind_of
+from serve_app.requests import plain
+from serve_app.schemas import TrainingBody
+
+OPTIONS = ("epochs", "steps", "batch_size", "max_grad_norm", "learning_rate", "hidden", "module", "arguments")
+"""What an order may say to its kind."""
+MAX_ROWS_OUT = 10_000_000
+
+
+class NoRowsError(Exception):
+    """The data set is known, but no rows were stored for it yet."""
+
+
+def document_of(body: TrainingBody, stored: StoredFile, default_delta: Decimal) -> TaskDocument:
+    """The document of a task that does what is asked. Takes some seconds: noise is solved for.
+
+    Args:
+        body: What is asked.
+        stored: What is known of the data set's rows.
+        default_delta: The operator's: an order that names no delta gets at most a tenth of it.
+
+    Raises:
+        InvalidValueError: For whatever is wrong with the order.
+        NoRowsError: If there are no rows yet.
+    """
+    known: Mapping[str, Any] = msgspec.json.decode(stored.body)
+    if "sha256" not in known:
+        raise NoRowsError
+    schema = schema_from_wire(known["schema"])
+    epsilon = checked_epsilon(body.target_epsilon, "target_epsilon")
+    records: int = known["rows"]
+    delta = default_delta_for(records, default_delta) if body.target_delta is None else body.target_delta
+    checked_delta(delta, "target_delta")
+    kind = kind_of(body.kind)
+    if body.num_rows is not None:
+        if not kind.makes_rows:
+            raise InvalidValueError("num_rows", f"belongs to synthesizers; {body.kind} makes no rows")
+        if not 1 <= body.num_rows <= MAX_ROWS_OUT:
+            raise InvalidValueError("num_rows", f"must be from 1 to {MAX_ROWS_OUT}")
+    if body.epochs is not None:
+        checked_positive(body.epochs, "epochs", Decimal(10**6))
+    options = {name: getattr(body, name) for name in OPTIONS} | {"arguments": plain(body.arguments)}
+    planned = kind.plan(Order(body.kind, schema, records, epsilon, delta, body.target, options))
+    return TaskDocument(
+        kind=body.kind,
+        file=RowsFile(stored.dataset_id, stored.version, known["sha256"], known["format"], records),
+        schema=schema,
+        event=planned.event,
+        steps=planned.steps,
+        epsilon=epsilon,
+        delta=delta,
+        plan=planned.plan,
+        rows_out=(body.num_rows or records) if kind.makes_rows else None,
+        dispatched=body.launch == "service",
+    )
+
+
+def default_delta_for(records: int, default_delta: Decimal) -> Decimal:
+    """A delta well below one by the number of rows: the largest power of ten that is at most a tenth of it.
+
+    With a delta of one by the number of rows, publishing one row at random would keep the promise.
+    """
+    power = Decimal(1).scaleb(-math.ceil(math.log10(10 * records)))
+    return min(power, default_delta / 10)

@@ -1,0 +1,315 @@
+"""``training/jobs``: work that a hold pays for, ordered, watched, stopped, and its results.
+
+An order is planned and priced, then held through the budget's public interface in the caller's own name; the ledger
+stores what is to be done in the same transaction. From then on the dispatcher (`serve_app.task_keeping`) looks after
+it. The task's own process reports here with a token that is good for nothing else.
+"""
+
+import asyncio
+import time
+import uuid
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Annotated, Any
+
+import msgspec
+from fastapi import Depends, FastAPI, Header, Query, Request
+from starlette.responses import FileResponse, JSONResponse, StreamingResponse
+
+from accounting.conversion import PricingDisagreementError
+from accounting.events import event_to_wire
+from accounting.ledger.entry import timestamp_text
+from accounting.ledger.store import StoreUnavailableError, Wanted
+from accounting.ledger.tasks import StoredState
+from accounting.values import InvalidValueError, decimal_text
+from deployments.training.document import TaskDocument
+from deployments.training.folders import Folders, MissingFileError
+from deployments.training.task import (
+    Cancel,
+    End,
+    Ending,
+    Progress,
+    Reading,
+    RefusedReportError,
+    Report,
+    Settlement,
+    Started,
+    TaskState,
+)
+from deployments.training.tracking import Tracked, record, state_from_json, tracked
+from serve_app.auth.principal import ANY_TENANT, READERS, SPENDERS, Principal, Role
+from serve_app.client import calls
+from serve_app.problems import Code, Problem, invalid, relayed, unavailable
+from serve_app.requests import MAX_BULK_BODY, body_of, described
+from serve_app.routes.access import principal_by
+from serve_app.routes.allocation_request import disagreement, hold_seconds, idempotency_key
+from serve_app.routes.files import known_file
+from serve_app.routes.orders import NoRowsError, document_of
+from serve_app.schemas import ReportBody, TrainingBody
+from serve_app.service import Service, new_app
+from serve_app.task_keeping import TaskKeeping, keeping_tasks, task_subject
+
+DEFAULT_TTL_SECONDS = 86_400
+POLL_SECONDS = 0.5
+HEARTBEAT_SECONDS = 15.0
+MAX_LISTED = 500
+RELEASED = frozenset({Settlement.COMMITTED, Settlement.EXPIRED_SPENT})
+"""How the hold of a task has ended whose results may be had: it is spent."""
+
+
+def create_training_app(service: Service) -> FastAPI:
+    """The app that takes orders and looks after tasks."""
+    kept: list[TaskKeeping] = []
+    folders = Folders(service.settings.files_folder)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        async with keeping_tasks(service) as keeping:
+            kept.append(keeping)
+            yield
+
+    app = new_app("Training", lifespan)
+    Asking = Annotated[Principal, Depends(principal_by(service.verifier()))]  # noqa: N806 - a type
+
+    async def task_of(tenant_id: str, task_id: str) -> Tracked:
+        stored = await kept[-1].tasks.task(tenant_id, _uuid(task_id))
+        if stored is None:
+            raise Problem(Code.NOT_FOUND, "The tenant has no training of that id.", {"field": "job"})
+        return tracked(stored)
+
+    @app.post(
+        "/jobs", status_code=202, summary="Order a training; its budget is held", openapi_extra=described(TrainingBody)
+    )
+    async def order(
+        request: Request,
+        asking: Asking,
+        body: Annotated[TrainingBody, Depends(body_of(TrainingBody, MAX_BULK_BODY))],
+        key_header: Annotated[str | None, Header(alias="Idempotency-Key")] = None,
+    ) -> JSONResponse:
+        asking.require(SPENDERS)
+        tenant_id = asking.tenant(body.tenant_id, engine_call=True)
+        job_id = body.job_id or f"training-{uuid.uuid4()}"
+        key = idempotency_key(key_header, None, job_id)
+        ttl = DEFAULT_TTL_SECONDS if body.ttl_seconds is None else body.ttl_seconds
+        hold_seconds(ttl, hold=True)
+        stored = await known_file(kept[-1].tasks, tenant_id, body.dataset_id)
+        document = await asyncio.to_thread(_planned, body, stored, service)
+        known = (await kept[-1].store.tails({tenant_id: Wanted(datasets={body.dataset_id})}))[tenant_id]
+        charge = {
+            "tenant_id": tenant_id,
+            "job_id": job_id,
+            "event": event_to_wire(document.event),
+            "delta": decimal_text(document.delta),
+            "mode": "reserve",
+            "ttl_seconds": ttl,
+            "source_engine": body.source_engine,
+            "purpose": body.purpose or f"train {body.kind}",
+            # Charged on the data set's own budget too, where an administrator has given it one.
+            "dataset_id": body.dataset_id if known.datasets.get(body.dataset_id) is not None else None,
+            "task": document.text,
+        }
+        given = {name: value for name, value in charge.items() if value is not None}
+        token = request.headers["authorization"].partition(" ")[2]
+        try:
+            response = await kept[-1].client.send_raw(calls.allocate(given, key), token=token)
+        except calls.RefusedError as error:
+            raise relayed(error.document) from None
+        except calls.ServiceUnreachableError as error:
+            raise unavailable(f"The budget did not answer: {error}") from None
+        hold = response.json()
+        task = await task_of(tenant_id, hold["allocation_id"])
+        replayed = response.headers.get("idempotency-replayed")
+        headers = {} if replayed is None else {"Idempotency-Replayed": replayed}
+        return JSONResponse(task_answer(task) | {"hold": hold}, status_code=202, headers=headers)
+
+    @app.get("/jobs", summary="A tenant's trainings, the newest first")
+    async def listed(
+        asking: Asking, tenant_id: str | None = None, limit: Annotated[int, Query(ge=1, le=MAX_LISTED)] = 100
+    ) -> dict[str, Any]:
+        asking.require(READERS)
+        found = await kept[-1].tasks.tasks(asking.tenant(tenant_id), limit)
+        return {"jobs": [task_answer(tracked(one)) for one in found]}
+
+    @app.get("/jobs/{job}", summary="How a training stands")
+    async def look(job: str, asking: Asking, tenant_id: str | None = None) -> dict[str, Any]:
+        asking.require(READERS)
+        return task_answer(await task_of(asking.tenant(tenant_id), job))
+
+    @app.delete("/jobs/{job}", status_code=202, summary="Stop a training; what it has done stays charged")
+    async def cancel(job: str, asking: Asking, tenant_id: str | None = None) -> dict[str, Any]:
+        asking.require(SPENDERS)
+        tenant = asking.tenant(tenant_id, engine_call=True)
+        task = await task_of(tenant, job)
+        if task.state.cancelled or task.state.ending is not None:
+            return task_answer(task)
+        return task_answer(await _recorded(kept[-1], tenant, job, Cancel()))
+
+    @app.get(
+        "/jobs/{job}/events",
+        summary="A training's progress as it happens (server-sent events)",
+        response_class=StreamingResponse,
+        responses={
+            200: {"content": {"text/event-stream": {}}, "description": "One event for each state, to the last."}
+        },
+    )
+    async def events(
+        job: str, asking: Asking, tenant_id: str | None = None, last_event_id: Annotated[str | None, Header()] = None
+    ) -> StreamingResponse:
+        asking.require(READERS)
+        tenant = asking.tenant(tenant_id)
+        document = (await task_of(tenant, job)).document
+        if last_event_id is not None and not (last_event_id.isascii() and last_event_id.isdigit()):
+            raise invalid("Last-Event-ID", "is not the id of an event of this stream")
+        body = _stream(
+            kept[-1], tenant, job, document, int(last_event_id or 0), lambda: asking.expires_at - time.time()
+        )
+        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+        return StreamingResponse(body, media_type="text/event-stream", headers=headers)
+
+    @app.get("/jobs/{job}/files/{name}", summary="One file that a training made", response_class=FileResponse)
+    async def result(job: str, name: str, asking: Asking, tenant_id: str | None = None) -> FileResponse:
+        asking.require(READERS)
+        task = await task_of(asking.tenant(tenant_id), job)
+        if name not in task.state.files:
+            raise Problem(Code.NOT_FOUND, "The training has made no file of that name.", {"files": task.state.files})
+        if task.state.ending is not Ending.FINISHED or task.state.settlement not in RELEASED:
+            raise Problem(Code.CONFLICT, "Results can be had once the training has finished and its hold is settled.")
+        try:
+            path = folders.result(task.stored.task_id, task.state.attempt, name)
+        except MissingFileError as error:
+            raise Problem(Code.NOT_FOUND, str(error)) from None
+        if not path.exists():
+            raise Problem(Code.NOT_FOUND, "The file is no longer in the shared folder.")
+        return FileResponse(path, filename=name)
+
+    @app.get("/jobs/{job}/document", summary="What is to be done, as it was ordered")
+    async def document(job: str, asking: Asking, tenant_id: str | None = None) -> dict[str, Any]:
+        tenant = _working(asking, job, tenant_id)
+        return {"document": (await task_of(tenant, job)).stored.body}
+
+    @app.post(
+        "/jobs/{job}/reports",
+        summary="What a training's own process reports",
+        openapi_extra=described(ReportBody),
+    )
+    async def report(
+        job: str,
+        asking: Asking,
+        body: Annotated[ReportBody, Depends(body_of(ReportBody))],
+        tenant_id: str | None = None,
+    ) -> dict[str, Any]:
+        tenant = _working(asking, job, tenant_id)
+        task = await task_of(tenant, job)
+        if Role.TASK not in asking.roles and task.document.dispatched:
+            raise Problem(Code.FORBIDDEN, "The service starts this training, so its own process alone reports on it.")
+        if body.kind == "started" and task.document.dispatched:
+            raise Problem(Code.FORBIDDEN, "The service starts this training, and nobody else.")
+        return task_answer(await _recorded(kept[-1], tenant, job, _report(body)))
+
+    return app
+
+
+def task_answer(task: Tracked) -> dict[str, Any]:
+    """A training as callers see it. Nothing in it depends on the rows."""
+    document, state = task.document, task.state
+    return {
+        "id": task.stored.task_id,
+        "tenant_id": task.stored.tenant_id,
+        "kind": document.kind,
+        "dataset_id": document.file.dataset_id,
+        "target_epsilon": decimal_text(document.epsilon),
+        "target_delta": decimal_text(document.delta),
+        "event": event_to_wire(document.event),
+        "num_rows": document.rows_out,
+        "created_at": timestamp_text(task.stored.created_at),
+        "changed_at": timestamp_text(task.changed_at),
+        **_standing(document, state),
+    }
+
+
+def _standing(document: TaskDocument, state: TaskState) -> dict[str, Any]:
+    return {
+        "status": state.phase,
+        "attempt": state.attempt,
+        "steps": document.steps,
+        "steps_done": state.done,
+        "steps_charged_at_most": state.through,
+        "seconds_left": state.seconds_left,
+        "cancelled": state.cancelled,
+        "message": state.message,
+        "files": list(state.files),
+        "settlement": state.settlement,
+    }
+
+
+def _planned(body: TrainingBody, stored: Any, service: Service) -> TaskDocument:  # noqa: ANN401
+    try:
+        return document_of(body, stored, service.settings.default_delta)
+    except InvalidValueError as error:
+        raise invalid(error.field, error.reason) from None
+    except PricingDisagreementError as error:
+        raise disagreement(error) from None
+    except NoRowsError:
+        detail = "No rows were stored for this data set. PUT them to generators/dataset/{id}/rows first."
+        raise Problem(Code.NOT_FOUND, detail, {"field": "dataset_id"}) from None
+
+
+def _uuid(text: str) -> str:
+    try:
+        return str(uuid.UUID(text))
+    except ValueError:
+        raise Problem(Code.NOT_FOUND, "The tenant has no training of that id.", {"field": "job"}) from None
+
+
+def _working(asking: Principal, job: str, tenant_id: str | None) -> str:
+    """The tenant of a task that the caller may work on."""
+    if Role.TASK in asking.roles:
+        if asking.subject != task_subject(_uuid(job)):
+            raise Problem(Code.FORBIDDEN, "The token belongs to another training.")
+        return asking.tenant(tenant_id)
+    asking.require(SPENDERS)
+    return asking.tenant(tenant_id, engine_call=asking.tenant_id == ANY_TENANT)
+
+
+def _report(body: ReportBody) -> Report:
+    if body.kind == "started":
+        return Started(body.attempt)
+    if body.kind == "reading":
+        return Reading(body.attempt, body.facts or {})
+    if body.kind == "progress":
+        if body.done is None or body.through is None:
+            raise invalid("done", "and through are needed in a report on progress")
+        return Progress(body.attempt, body.done, body.through, body.seconds_left)
+    if body.ending is None:
+        raise invalid("ending", "is missing: say how it ended")
+    return End(body.attempt, Ending(body.ending), body.done, body.message, tuple(body.files or ()))
+
+
+async def _recorded(kept: TaskKeeping, tenant_id: str, task_id: str, report: Report) -> Tracked:
+    try:
+        return await record(kept.tasks, tenant_id, task_id, report)
+    except RefusedReportError as error:
+        raise Problem(Code.CONFLICT, str(error)) from None
+
+
+async def _stream(
+    kept: TaskKeeping, tenant_id: str, task_id: str, document: TaskDocument, after: int, left: Callable[[], float]
+) -> AsyncIterator[bytes]:
+    silent_since = time.monotonic()
+    while left() > 0:
+        try:
+            states: list[StoredState] = await kept.tasks.states(tenant_id, task_id, after)
+        except StoreUnavailableError:
+            # It has begun, so no problem document can follow; its reader comes back and is told.
+            return
+        for stored in states:
+            state = state_from_json(stored.state)
+            data = msgspec.json.encode(_standing(document, state) | {"at": timestamp_text(stored.at)})
+            yield b"id: %d\nevent: %s\ndata: %s\n\n" % (stored.number, state.phase.encode(), data)
+            after, silent_since = stored.number, time.monotonic()
+            if state.settlement is not None:
+                return
+        if time.monotonic() - silent_since > HEARTBEAT_SECONDS:
+            yield b": still here\n\n"
+            silent_since = time.monotonic()
+        await asyncio.sleep(POLL_SECONDS)

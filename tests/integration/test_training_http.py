@@ -1,0 +1,109 @@
+"""Training over HTTP: ordered, held, carried out by a process of its own, settled; and every way in which it is not."""
+
+import json
+import time
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_breast_cancer
+
+from serve_app.service import PREFIX
+from tests.support import Caller, Live, assert_problem, new_name
+
+JOBS = f"{PREFIX}/training/jobs"
+PATIENCE_SECONDS = 120.0
+
+
+@pytest.fixture(scope="module")
+def rows() -> tuple[list[dict[str, Any]], bytes]:
+    """Public columns, and a CSV file of 569 people with three measurements and a diagnosis."""
+    data = load_breast_cancer()
+    columns: list[dict[str, Any]] = [
+        {"kind": "number", "name": name, "edges": [float(edge) for edge in np.linspace(0, top, 9)]}
+        for name, top in (("radius", 40.0), ("texture", 50.0), ("smoothness", 0.2))
+    ]
+    columns.append({"kind": "category", "name": "diagnosis", "values": ["malignant", "benign"]})
+    lines = ["radius,texture,smoothness,diagnosis"]
+    lines += [
+        f"{row[0]},{row[1]},{row[4]},{data.target_names[label]}" for row, label in zip(data.data, data.target, strict=True)
+    ]
+    return columns, "\n".join(lines).encode()
+
+
+@pytest.fixture
+def owner(live: Live, rows: tuple[list[dict[str, Any]], bytes]) -> tuple[Caller, str]:
+    """An engine whose data set `people` has its rows stored."""
+    caller, name = live.new(), new_name("people")
+    columns, content = rows
+    declared = caller.request("PUT", f"{PREFIX}/generators/dataset/{name}", json={"columns": columns})
+    assert declared.status_code == 200, declared.text
+    path = f"{PREFIX}/generators/dataset/{name}/rows"
+    stored = caller.request("PUT", path, content=content, headers={"Content-Type": "text/csv"})
+    assert stored.status_code == 200, stored.text
+    assert stored.json()["rows"] == 569
+    return caller, name
+
+
+def order(caller: Caller, name: str, **body: Any) -> dict[str, Any]:  # noqa: ANN401
+    """An order that is accepted."""
+    asked = {"kind": "dp-marginal", "dataset_id": name, "target_epsilon": "1", **body}
+    response = caller.post(JOBS, json=asked)
+    assert response.status_code == 202, response.text
+    answer: dict[str, Any] = response.json()
+    return answer
+
+
+def ended(caller: Caller, job: str) -> dict[str, Any]:
+    """The training once its hold is settled."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while time.monotonic() < deadline:
+        answer: dict[str, Any] = caller.get(f"{JOBS}/{job}").json()
+        if answer["settlement"] is not None:
+            return answer
+        time.sleep(0.2)
+    raise AssertionError(f"the training did not end: {answer}")
+
+
+def test_synthetic_rows_are_ordered_paid_for_and_fetched(owner: tuple[Caller, str]) -> None:
+    """The hold is committed whole, the rows are there with the columns' types, and the charge is what was held."""
+    caller, name = owner
+    ordered = order(caller, name, num_rows=200)
+    held = caller.budget()
+    done = ended(caller, ordered["id"])
+    assert done["status"] == "finished", done
+    assert done["settlement"] == "committed"
+    assert done["files"] == ["model.json", "rows.csv"]
+    assert caller.budget()["exact"]["used_epsilon"] == held["exact"]["used_epsilon"]
+    lines = caller.get(f"{JOBS}/{ordered['id']}/files/rows.csv").text.splitlines()
+    assert lines[0] == "radius,texture,smoothness,diagnosis"
+    assert len(lines) == 201
+    assert 0 <= float(lines[1].split(",")[0]) <= 40
+    assert Decimal(str(ordered["hold"]["allocated_epsilon"])) <= 1
+    assert json.loads(caller.get(f"{JOBS}/{ordered['id']}/files/model.json").text)
+
+
+def test_a_repeated_order_is_the_same_training(owner: tuple[Caller, str]) -> None:
+    """The same key and body: the first answer again, one hold, one task."""
+    caller, name = owner
+    key = {"Idempotency-Key": new_name("key")}
+    body = {"kind": "dp-marginal", "dataset_id": name, "target_epsilon": "0.5", "job_id": "again"}
+    first, second = (caller.post(JOBS, headers=key, json=body) for _ in range(2))
+    assert first.json()["id"] == second.json()["id"]
+    assert second.headers["idempotency-replayed"] == "true"
+    assert len(caller.get(JOBS).json()["jobs"]) == 1
+    ended(caller, first.json()["id"])
+
+
+def test_an_order_beyond_the_budget_stores_no_task(live: Live, owner: tuple[Caller, str]) -> None:
+    """402, nothing held, nothing to dispatch: not a byte of data is read."""
+    caller, name = owner
+    assert caller.allocate(epsilon="2").status_code == 200
+    for _ in range(4):
+        caller.allocate(epsilon="1.9")
+    before = caller.state()
+    body = {"kind": "dp-marginal", "dataset_id": name, "target_epsilon": "2"}
+    assert_problem(caller.post(JOBS, json=body), 402, "budget_exhausted")
+    assert caller.state() == before
+    assert caller.get(JOBS).json()["jobs"] == []
