@@ -380,11 +380,13 @@ class OrderBody(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, 
 class TrainingBody(OrderBody, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
     """A training to order: a model or a synthesizer (``kind``) on the rows that were stored for a data set.
 
-    ``module`` (``package.module:Factory``, out of the operator's list) and ``arguments`` belong to kind "module".
+    ``module`` (``package.module:Factory``, out of the operator's list) and ``arguments`` belong to kind "module";
+    ``image`` (channels, height, width) to kind "cnn", for which each column is a pixel.
     """
 
     kind: TaskKind
     dataset_id: str
+    image: list[int] | None = None
     module: str | None = None
     arguments: dict[str, Any] | None = None
 

@@ -10,7 +10,7 @@ from accounting.ledger.postgres import PostgresLedgerStore
 from accounting.ledger.postgres_tasks import PostgresTasks
 from deployments.outbox.loops import LoopHealth, keep_running
 from deployments.training.dispatcher import Dispatcher, SettleHold
-from deployments.training.jobs import TOKEN_VARIABLE, Jobs, ProcessJobs
+from deployments.training.jobs import MODULES_VARIABLE, TOKEN_VARIABLE, Jobs, ProcessJobs
 from deployments.training.task import ToCommit, ToVoid
 from deployments.training.work import Start, arguments_of
 from serve_app.auth.principal import ANY_TENANT, TASK_KEEPER, Role
@@ -86,7 +86,7 @@ class _Launch:
         settings = self._service.settings
         token = _mint(self._service, tenant_id, Role.TASK, task_subject(task_id), TASK_TOKEN_SECONDS)
         start = Start(settings.base_url, tenant_id, task_id, attempt, settings.files_folder)
-        environment = {TOKEN_VARIABLE: token, "AUMOS_PRIVACY_MODULES": settings.modules}
+        environment = {TOKEN_VARIABLE: token, MODULES_VARIABLE: settings.modules}
         return arguments_of(start), environment
 
 

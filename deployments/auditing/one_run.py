@@ -95,9 +95,7 @@ def one_run_bound(guesses: Guesses, delta: float, confidence: float) -> float:
     if not 1 <= guesses.canaries <= MOST_CANARIES:
         raise InvalidValueError("canaries", f"must be from 1 to {MOST_CANARIES}")
     if not 0 <= guesses.correct <= guesses.made <= guesses.canaries:
-        raise InvalidValueError(
-            "guesses", "must be at most as many as the canaries, and at least as many as are right"
-        )
+        raise InvalidValueError("guesses", "must be at most as many as the canaries, and at least as many as are right")
     if not 0 <= delta < 1:
         raise InvalidValueError("delta", "must be at least 0 and less than 1")
     if not 0 < confidence < 1:

@@ -31,6 +31,10 @@ MEANING = (
     "An attack can only ever find leaks. A result near one half does not show that there are none: generators without "
     "any privacy score .51 to .52 here. What protects people is the proven bound, and nothing in this section."
 )
+NEARER_NOTE = (
+    "The limits count the synthetic rows alone. Which real rows were trained on was chance as well, so a share that is "
+    "a few hundredths away from one half is no finding."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +56,8 @@ class Distances:
         copies: Share of synthetic rows that a training row equals, code for code.
         holdout_copies: Share of rows not trained on that a training row equals: what is usual.
         nearer_to_train: Share of synthetic rows that are nearer to the training rows than to as many other real ones;
-            rows as far from both are left out. One half is to be expected where nothing was remembered.
+            rows as far from both are left out. One half is to be expected where nothing was remembered, but see
+            `NEARER_NOTE`.
     """
 
     synthetic_to_train: tuple[float, float, float]

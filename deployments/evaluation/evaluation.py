@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from deployments.evaluation.attacks import CONFIDENCE, FALSE_POSITIVES, Attacks, attacks
+from deployments.evaluation.attacks import CONFIDENCE, FALSE_POSITIVES, NEARER_NOTE, Attacks, attacks
 from deployments.evaluation.fidelity import LEAST_EXPECTED, Fidelity, fidelity
 from deployments.evaluation.utility import Utility, utility
 from deployments.synthesis.table import Table
@@ -93,7 +93,7 @@ def evaluation_to_wire(evaluation: Evaluation) -> dict[str, Any]:
             "meaning": evaluation.attacks.meaning,
             "confidence": CONFIDENCE,
             "false_positive_rate": FALSE_POSITIVES,
-            "distances": asdict(evaluation.attacks.distances),
+            "distances": asdict(evaluation.attacks.distances) | {"note": NEARER_NOTE},
             "membership": [asdict(one) for one in evaluation.attacks.membership],
         },
     }

@@ -1,9 +1,9 @@
 """Which of unknown values are frequent: counts get Laplace noise, and a value is named if its own is high enough.
 
-A value that only one privacy unit has must hardly ever be named, so the promise has a delta: that noise lifts a count of
-1 over the threshold (Rogers 2023, "A unifying privacy analysis framework for unknown domain algorithms in differential
-privacy"). OpenDP draws the noise and proves both numbers; what it proves is what is charged, as a claim, for no theorem
-here prices such a release from its noise.
+A value that only one privacy unit has must hardly ever be named. So the promise has a delta: that noise lifts a count
+of 1 to the threshold (Rogers 2023, "A unifying privacy analysis framework for unknown domain algorithms in differential
+privacy"). OpenDP draws the noise and proves both numbers. What it proves is charged as a claim: no theorem here prices
+such a release from its noise.
 """
 
 import math
@@ -80,15 +80,15 @@ def _proven(measurement: dp.Measurement) -> tuple[float, float]:
 
 
 def _least_threshold(scale: float, delta: Decimal) -> int:
-    """The least threshold at which a count of 1 is named with a probability of at most delta."""
+    """The least threshold at which a count of 1 is named with a probability of at most delta.
 
-    def holds(threshold: int) -> bool:
-        return Decimal(_proven(_measurement(scale, threshold))[1]) <= delta
-
-    # One more than the continuous Laplace's quantile, which is within one of the discrete one's.
-    threshold = max(1, math.ceil(1 + scale * max(-math.log(2 * float(delta)), 0.0)) - 2)
-    while threshold <= MAX_THRESHOLD and not holds(threshold):
-        threshold += 1
-    if threshold > MAX_THRESHOLD:
+    OpenDP 0.16 names a count that equals the threshold, and leaves that case out of its delta (opendp/opendp#2922). So
+    its delta for a threshold is that of the next one.
+    """
+    # The quantile of the continuous Laplace is within one of the discrete one's.
+    proven_at = max(1, math.ceil(1 + scale * max(-math.log(2 * float(delta)), 0.0)) - 2)
+    while proven_at <= MAX_THRESHOLD and Decimal(_proven(_measurement(scale, proven_at))[1]) > delta:
+        proven_at += 1
+    if proven_at > MAX_THRESHOLD:
         raise InvalidValueError("epsilon", "is too small for any threshold in range")
-    return threshold
+    return proven_at + 1

@@ -42,7 +42,7 @@ def controls(facts: JobFacts) -> tuple[Control, ...]:
             "HIPAA",
             "45 CFR 164.514(b)(1)",
             "Expert determination that the risk of identification is very small",
-            _bound(facts, "It holds against anyone, whatever else they know, so an expert may rely on it as it is."),
+            _bound(facts, "It holds against anyone, whatever else they know, so an expert can use it as it is."),
             "No expert has determined anything here. Whether the bound makes the risk very small for the expected "
             f"recipients is the expert's to say, and whether one {facts.unit} is one individual.",
         ),
@@ -71,7 +71,8 @@ def controls(facts: JobFacts) -> tuple[Control, ...]:
             "GDPR",
             "Art. 25",
             "Data protection by design and by default",
-            f"The budget of {_target(facts)} was held before the first record was read, and no step runs beyond it.",
+            f"The whole run, with a target of {_target(facts)}, was held before the first record was read, and no step "
+            "runs beyond what is held.",
             "It concerns this job, not the systems that data come from or results go to.",
         ),
         Control(
@@ -116,8 +117,7 @@ def controls(facts: JobFacts) -> tuple[Control, ...]:
             "SOC 2",
             "CC6.1",
             "Logical access to protected information is restricted",
-            f"The job could read records only after {_target(facts)} had been admitted under its budget; what a budget "
-            "does not hold is refused.",
+            "The job could read records only once its hold had been admitted; what a budget cannot hold is refused.",
             "Who may submit jobs, and who can read the data directly, is shown by the access lists, not here.",
         ),
         Control(

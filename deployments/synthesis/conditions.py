@@ -1,7 +1,7 @@
 """Shares of each column's values, released privately, and the conditions that are drawn from them.
 
-A condition is one value of one column. A real row's is its own value, in a column drawn uniformly; a made-up row's value
-is drawn from the released shares. Exact frequencies, after which rows are resampled elsewhere, have no part in it.
+A condition is one value of one column. A real row's is its own value, in a column drawn uniformly; a made-up row's is
+drawn from the released shares. Exact frequencies, after which rows are resampled elsewhere, have no part in it.
 """
 
 from decimal import Decimal

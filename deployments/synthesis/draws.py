@@ -1,16 +1,17 @@
 """Noise that is drawn only as far as an event allows: what is charged and what is drawn cannot drift apart."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from accounting.events import DiscreteGaussianEvent, Event, ExponentialEvent, leaves
+from accounting.events import ClaimEvent, DiscreteGaussianEvent, Event, ExponentialEvent, leaves
 from deployments.mechanisms.mechanism import Mechanism
 from deployments.mechanisms.selection import Scores, Selector
+from deployments.mechanisms.threshold import FrequentValues
 
 Counts = npt.NDArray[np.int64]
 
@@ -38,6 +39,7 @@ class Draws:
             leaf: Mechanism(leaf, delta, "integer") for leaf in self._left if isinstance(leaf, DiscreteGaussianEvent)
         }
         self._selectors = {leaf: Selector(leaf) for leaf in self._left if isinstance(leaf, ExponentialEvent)}
+        self._frequent = {leaf: FrequentValues(leaf) for leaf in self._left if isinstance(leaf, ClaimEvent)}
 
     @property
     def left(self) -> int:
@@ -63,6 +65,15 @@ class Draws:
         """
         self._take(leaf)
         return self._selectors[leaf].select(Scores(tuple(scores)))[0]
+
+    def frequent(self, leaf: ClaimEvent, counts: Mapping[str, int]) -> list[str]:
+        """The values that are frequent, by their noisy counts: one release.
+
+        Raises:
+            RuntimeError: If the event does not hold this operation, or no more of it.
+        """
+        self._take(leaf)
+        return self._frequent[leaf].release(counts)
 
     def _take(self, leaf: Event) -> None:
         if self._left[leaf] < 1:

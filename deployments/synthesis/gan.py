@@ -32,6 +32,8 @@ from deployments.training.private import Options, PrivateOptimisation, entropy_g
 
 _SLOPE = 0.2
 _TEMPERATURE = 0.7
+_INERTIA = 0.5
+"""Two networks that chase each other circle with more of it (Radford et al. 2016)."""
 
 
 class Generator(nn.Module):
@@ -79,31 +81,40 @@ def discriminator(width: int, hidden: int) -> nn.Module:
     )
 
 
-class _Adversaries:
+class Adversaries:
     """Both networks in training, and the rows that they see."""
 
-    def __init__(self, table: Table, plan: NetworkPlan, shares: Shares, device: torch.device) -> None:
+    def __init__(self, table: Table, plan: NetworkPlan, shares: Shares, device: torch.device | str) -> None:
+        """Makes both.
+
+        Args:
+            table: The private rows.
+            plan: Of `networks.gan_plan`.
+            shares: As released.
+            device: Where they learn.
+        """
         settings, steps = plan.settings, plan.recipe.steps
         assert isinstance(settings, GanSettings)
         self._table, self._shares, self._device = table, shares, device
         self._places = torch.from_numpy(table.codes + starts_of(table.schema.sizes)).to(device)
-        self._random, self._noise = np.random.default_rng(), entropy_generator(device)
+        self.random, self.noise = np.random.default_rng(), entropy_generator(device)
         self.generator = Generator(shares, settings.hidden, settings.latent).to(device)
         judge = discriminator(self.generator.width, settings.hidden).to(device)
         self._copy = copy.deepcopy(judge).requires_grad_(False)
-        self.judge = Learner(judge, settings.learning_rate, steps)
-        self.maker = Learner(self.generator, settings.learning_rate, max(1, steps // settings.turns))
+        rate, turns = settings.learning_rate, max(1, steps // settings.turns)
+        self.judge = Learner(judge, rate, steps, _INERTIA)
+        self.maker = Learner(self.generator, rate, turns, _INERTIA)
 
     def made_up(self, rows: int) -> Tensor:
         """Made-up rows, each beside its condition."""
-        drawn = torch.from_numpy(drawn_conditions(self._shares, rows, self._random)).to(self._device)
+        drawn = torch.from_numpy(drawn_conditions(self._shares, rows, self.random)).to(self._device)
         conditions = one_hot(drawn[:, None], self.generator.width)
-        noise = torch.randn((rows, self.generator.latent), generator=self._noise, device=self._device)
+        noise = torch.randn((rows, self.generator.latent), generator=self.noise, device=self._device)
         return torch.cat([self.generator(conditions, noise), conditions], dim=1)
 
     def real(self, drawn: Tensor) -> Tensor:
         """The rows drawn, each beside its condition."""
-        own = own_conditions(self._table.codes[drawn.cpu().numpy()], self._table.schema.sizes, self._random)
+        own = own_conditions(self._table.codes[drawn.cpu().numpy()], self._table.schema.sizes, self.random)
         conditions = one_hot(torch.from_numpy(own)[:, None].to(self._device), self.generator.width)
         return torch.cat([one_hot(self._places[drawn], self.generator.width), conditions], dim=1)
 
@@ -111,7 +122,8 @@ class _Adversaries:
         """One step of the generator, its `done`th. No record is read."""
         self._copy.load_state_dict(self.judge.module.state_dict())
         self.maker.optimizer.zero_grad()
-        functional.softplus(-self._copy(self.made_up(rows))).mean().backward()
+        loss: Tensor = functional.softplus(-self._copy(self.made_up(rows))).mean()
+        loss.backward()  # type: ignore[no-untyped-call]
         self.maker.optimizer.step()
         self.maker.follow(done)
 
@@ -148,7 +160,7 @@ def fit(
         shares = release_shares(table, recipe.records, plan.counts, plan.delta)
     else:
         shares = shares_from_state(kept, columns)
-    both = _Adversaries(table, plan, shares, options.device)
+    both = Adversaries(table, plan, shares, options.device)
     if kept is not None:
         both.judge.load("discriminator", kept)
         both.maker.load("generator", kept)

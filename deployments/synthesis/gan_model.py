@@ -63,9 +63,7 @@ class GanModel:
         _, logits = self._logits(CALIBRATION_ROWS, generator)
         bounds = pairwise((*starts_of(self.plan.schema.sizes).tolist(), logits.shape[1]))
         moved = [matching_bias(logits[:, a:b], share) for (a, b), share in zip(bounds, self._shares, strict=True)]
-        return GanModel(
-            self.plan, {**self.tensors, "logits.bias": self.tensors["logits.bias"] + np.concatenate(moved)}
-        )
+        return GanModel(self.plan, {**self.tensors, "logits.bias": self.tensors["logits.bias"] + np.concatenate(moved)})
 
     @property
     def _shares(self) -> Shares:

@@ -44,16 +44,17 @@ class Checkpoint(Protocol):
 class Learner:
     """A module with Adam and the average of its parameters."""
 
-    def __init__(self, module: nn.Module, peak: float, steps: int) -> None:
+    def __init__(self, module: nn.Module, peak: float, steps: int, inertia: float = 0.9) -> None:
         """Starts at a rate of zero.
 
         Args:
             module: On its device.
             peak: The highest learning rate.
             steps: After which training ends.
+            inertia: Adam's memory of gradients.
         """
         self.module = module
-        self.optimizer = torch.optim.Adam(module.parameters(), lr=0.0)
+        self.optimizer = torch.optim.Adam(module.parameters(), lr=0.0, betas=(inertia, 0.999))
         self.average = [parameter.detach().clone() for parameter in module.parameters()]
         self._peak, self._steps = peak, steps
         self.follow(0)

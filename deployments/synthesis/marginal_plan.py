@@ -36,10 +36,14 @@ which is below 1e-5 for `MAX_RECORDS` records."""
 SINGLE_SHARE, CHOICE_SHARE, JOINT_SHARE = 0.2, 0.05, 0.75
 """How the three rounds share the zero-concentrated loss. On the census data 0.1 more or less changes little."""
 LEAST_RECORDS = 100
-MAX_RECORDS = 10**9
+MAX_RECORDS = 10**8
 MAX_MARGINAL_COLUMNS = 128
 MAX_CELLS = 50_000
 """Of one marginal. Noise takes about 12 us for each."""
+MAX_PARENTS = 2
+"""Columns beside the target that one may depend on."""
+MAX_COUNTED = 10**10
+"""Rows that are counted for scores, over all candidates, at 20 ns each. For more there is only one parent."""
 
 _PARAMETER = Context(prec=15, rounding=ROUND_CEILING)
 
@@ -85,6 +89,11 @@ class MarginalPlan:
         return () if self.target is None else (self.target,)
 
     @property
+    def parents(self) -> int:
+        """How many columns beside the target one may depend on."""
+        return MAX_PARENTS if 2 * len(self.columns) ** 2 * self.records <= MAX_COUNTED else 1
+
+    @property
     def single(self) -> DiscreteGaussianEvent:
         """One marginal of the first round."""
         return _single(len(self.columns), self.multiplier)
@@ -121,7 +130,7 @@ def marginal_plan(
     place = None if target is None else _target(schema, target)
     _check(schema, records, place)
     if delta * records >= 1:
-        reason = f"must be less than 1 / {records}, one part of the records: more would allow to publish a row as it is"
+        reason = f"must be less than 1 / {records}: whoever publishes one of the rows as it is keeps a larger one"
         raise InvalidValueError("delta", reason)
     number = len(schema.columns) - (place is not None)
     multiplier = least_noise(lambda noise: _event(number, noise), epsilon, delta)
@@ -146,6 +155,9 @@ def _check(schema: Schema, records: int, target: int | None) -> None:
     if len(schema.columns) > MAX_MARGINAL_COLUMNS:
         reason = f"must be at most {MAX_MARGINAL_COLUMNS} for marginals, not {len(schema.columns)}"
         raise InvalidValueError("columns", reason)
+    if len(schema.columns) ** 2 * records > 2 * MAX_COUNTED:
+        reason = f"times the square of the columns' number must be at most {2 * MAX_COUNTED}: leave columns out"
+        raise InvalidValueError("records", reason)
     beside = 1 if target is None else schema.sizes[target]
     for place, (name, size) in enumerate(zip(schema.names, schema.sizes, strict=True)):
         # With less than a row for each cell, noise is most of what is measured.

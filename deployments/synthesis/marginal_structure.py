@@ -22,8 +22,6 @@ from deployments.synthesis.marginal_model import Array, Node
 from deployments.synthesis.marginal_plan import MAX_CELLS, MarginalPlan
 from deployments.synthesis.table import Table
 
-MAX_PARENTS = 2
-"""Columns beside the target that one may depend on."""
 _LASTING_NOISE = 0.25
 """The part of the noise's expected L1 norm that counts against a score. The rest goes when a distribution is fitted, as
 that is nowhere negative. Chosen on the census data: with all of it, as in AIM, more is lost by what is not measured."""
@@ -69,7 +67,7 @@ def candidates(plan: MarginalPlan, nodes: Sequence[Node]) -> list[Candidate]:
     for node in nodes:
         if node.column != plan.target:
             clique = [column for column in node.clique if column != plan.target]
-            sets.update((chosen, None) for size in range(1, MAX_PARENTS + 1) for chosen in combinations(clique, size))
+            sets.update((chosen, None) for size in range(1, plan.parents + 1) for chosen in combinations(clique, size))
     return [
         Candidate(column, beside)
         for column in plan.columns

@@ -42,7 +42,8 @@ def matching_bias(logits: Weights, shares: npt.NDArray[np.float64]) -> Weights:
     bias = np.zeros(logits.shape[1])
     for _ in range(_ROUNDS):
         bias += np.log(shares) - np.log(np.maximum(softmax(logits + bias).mean(axis=0), 1e-12))
-    return (bias - bias.mean()).astype(np.float32)
+    moved: Weights = (bias - bias.mean()).astype(np.float32)
+    return moved
 
 
 def softmax(logits: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:

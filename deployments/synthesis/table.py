@@ -103,18 +103,32 @@ def decode(table: Table, generator: np.random.Generator) -> dict[str, list[str |
     }
 
 
-def _categories(values: Sequence[object], column: Category) -> list[int]:
-    places = {value: at for at, value in enumerate(column.values)}
-    other = len(column.values)
-    return [places.get(_text(value), other) for value in values]
+def as_numbers(values: Sequence[object], name: str) -> npt.NDArray[np.float64]:
+    """The values of a number column; NaN where one is missing.
+
+    Args:
+        values: Numbers, or text that names some.
+        name: The column's, for messages.
+
+    Raises:
+        InvalidValueError: If a value is no number.
+    """
+    return np.array([_number(value, name, at) for at, value in enumerate(values)], dtype=np.float64)
 
 
-def _text(value: object) -> str:
+def as_text(value: object) -> str:
+    """A category as it is compared: without space around it, empty where it is missing."""
     return value.strip() if isinstance(value, str) else "" if value is None else str(value)
 
 
+def _categories(values: Sequence[object], column: Category) -> list[int]:
+    places = {value: at for at, value in enumerate(column.values)}
+    other = len(column.values)
+    return [places.get(as_text(value), other) for value in values]
+
+
 def _numbers(values: Sequence[object], column: Number) -> Codes:
-    numbers = np.array([_number(value, column.name, at) for at, value in enumerate(values)])
+    numbers = as_numbers(values, column.name)
     edges = np.array(column.edges)
     missing = np.isnan(numbers)
     if not column.missing:

@@ -6,8 +6,6 @@ learn. Unlike in Xu et al. each column's head also sees the columns before it, s
 need not pass through the latent numbers.
 """
 
-import warnings
-
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -42,17 +40,16 @@ class Autoencoder(nn.Module):
         self.encoder = nn.Linear(sum(sizes), hidden)
         self.moments = nn.Linear(hidden, 2 * latent)
         self.hidden = nn.Linear(latent, hidden)
-        self.heads = nn.ModuleList(
-            nn.Linear(hidden + start - first, size) for size, (first, start) in zip(sizes, self.seen, strict=True)
-        )
-        for head in self.heads:
+        heads = [nn.Linear(hidden + start - first, size) for size, (first, start) in zip(sizes, self.seen, strict=True)]
+        for head in heads:
             nn.init.zeros_(head.weight[:, hidden:])
+        self.heads = nn.ModuleList(heads)
 
     def start_from(self, shares: Shares) -> None:
         """Makes each column's shares the released ones, about."""
         with torch.no_grad():
-            for head, share in zip(self.heads, shares, strict=True):
-                head.bias.copy_(torch.from_numpy(np.log(share)))
+            for at, share in enumerate(shares):
+                self.get_parameter(f"heads.{at}.bias").copy_(torch.from_numpy(np.log(share)))
 
     def forward(self, rows: Tensor, noise: Tensor, weight: float) -> Tensor:
         """The loss of each row.
@@ -65,7 +62,7 @@ class Autoencoder(nn.Module):
         mean, log_variance = self.moments(torch.relu(self.encoder(rows))).chunk(2, dim=1)
         log_variance = log_variance.clamp(_LEAST_LOG, _MOST_LOG)
         hidden = torch.relu(self.hidden(mean + noise * (log_variance / 2).exp()))
-        loss = weight / 2 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(dim=1)
+        loss: Tensor = weight / 2 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(dim=1)
         for head, size, (first, start) in zip(self.heads, self.sizes, self.seen, strict=True):
             logits = head(torch.cat([hidden, rows[:, first:start]], dim=1))
             loss = loss - (rows[:, start : start + size] * logits.log_softmax(dim=1)).sum(dim=1)

@@ -15,6 +15,9 @@ LAST_WORDS = 500
 TOKEN_VARIABLE = "AUMOS_PRIVACY_TASK_TOKEN"
 """Under which a job finds the token that it reports with: not on its command line, which everybody can read."""
 
+MODULES_VARIABLE = "AUMOS_PRIVACY_MODULES"
+"""Under which it finds the import paths of modules that may be trained, separated by commas."""
+
 
 class Jobs(Protocol):
     """Starts processes by name, and knows whether they live."""

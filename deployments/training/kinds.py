@@ -16,7 +16,6 @@ from deployments.synthesis.schema import Schema
 from deployments.synthesis.table import Table
 from deployments.training.document import TaskDocument
 
-
 KINDS = ("logistic", "mlp", "cnn", "module", "dp-tvae", "dp-ctgan", "dp-marginal")
 
 
@@ -32,6 +31,7 @@ class Order:
         delta: At which delta.
         target: The column to be predicted, where the kind wants one.
         options: The kind's own settings, as they came over the wire.
+        allowed: Import paths of modules that may be trained.
     """
 
     kind: str
@@ -41,6 +41,7 @@ class Order:
     delta: Decimal
     target: str | None
     options: Mapping[str, Any]
+    allowed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,7 @@ class Work:
         checkpoint: A folder that outlives this start; what is in it comes from earlier ones.
         begin: To be called once, before the first step, with the number of steps that a checkpoint has. It answers what
             to call after each step, with the number of steps done: whether to stop.
+        allowed: As the order's.
     """
 
     document: TaskDocument
@@ -76,6 +78,7 @@ class Work:
     results: Path
     checkpoint: Path
     begin: Callable[[int], Callable[[int], bool]]
+    allowed: tuple[str, ...] = ()
 
 
 class Kind(Protocol):

@@ -18,7 +18,7 @@ from accounting.values import InvalidValueError
 from deployments.synthesis.files import read_table
 from deployments.training.document import document_from
 from deployments.training.folders import Folders, MissingFileError
-from deployments.training.jobs import TOKEN_VARIABLE
+from deployments.training.jobs import MODULES_VARIABLE, TOKEN_VARIABLE
 from deployments.training.kinds import Work, kind_of
 from deployments.training.reports import GivenUpError, Pacer, Reporter
 
@@ -101,7 +101,8 @@ def _carry_out(start: Start, reporter: Reporter) -> None:
         results = folders.results(start.task_id, start.attempt)
         shutil.rmtree(results, ignore_errors=True)
         results.mkdir(mode=0o700, parents=True)
-        finished = kind.carry_out(Work(document, table, results, folders.checkpoint(start.task_id), paced))
+        checkpoint = folders.checkpoint(start.task_id)
+        finished = kind.carry_out(Work(document, table, results, checkpoint, paced, allowed_modules()))
     except GivenUpError:
         raise
     except Exception as error:
@@ -143,6 +144,11 @@ def arguments_of(start: Start) -> list[str]:
     words = ["--url", start.base_url, "--tenant", start.tenant_id, "--task", start.task_id]
     words += ["--attempt", str(start.attempt), "--files", str(start.files)]
     return words if start.announced else [*words, "--announce"]
+
+
+def allowed_modules() -> tuple[str, ...]:
+    """The modules that the operator lets be trained."""
+    return tuple(name.strip() for name in os.environ.get(MODULES_VARIABLE, "").split(",") if name.strip())
 
 
 def token_from_environment() -> str:

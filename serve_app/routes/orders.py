@@ -15,7 +15,7 @@ from deployments.training.kinds import Order, kind_of
 from serve_app.requests import plain
 from serve_app.schemas import TrainingBody
 
-OPTIONS = ("epochs", "steps", "batch_size", "max_grad_norm", "learning_rate", "hidden", "module", "arguments")
+OPTIONS = ("epochs", "steps", "batch_size", "max_grad_norm", "learning_rate", "hidden", "image", "module", "arguments")
 """What an order may say to its kind."""
 MAX_ROWS_OUT = 10_000_000
 
@@ -24,13 +24,16 @@ class NoRowsError(Exception):
     """The data set is known, but no rows were stored for it yet."""
 
 
-def document_of(body: TrainingBody, stored: StoredFile, default_delta: Decimal) -> TaskDocument:
+def document_of(
+    body: TrainingBody, stored: StoredFile, default_delta: Decimal, allowed: tuple[str, ...] = ()
+) -> TaskDocument:
     """The document of a task that does what is asked. Takes some seconds: noise is solved for.
 
     Args:
         body: What is asked.
         stored: What is known of the data set's rows.
         default_delta: The operator's: an order that names no delta gets at most a tenth of it.
+        allowed: Import paths of modules that may be trained.
 
     Raises:
         InvalidValueError: For whatever is wrong with the order.
@@ -52,8 +55,8 @@ def document_of(body: TrainingBody, stored: StoredFile, default_delta: Decimal) 
             raise InvalidValueError("num_rows", f"must be from 1 to {MAX_ROWS_OUT}")
     if body.epochs is not None:
         checked_positive(body.epochs, "epochs", Decimal(10**6))
-    options = {name: getattr(body, name) for name in OPTIONS} | {"arguments": plain(body.arguments)}
-    planned = kind.plan(Order(body.kind, schema, records, epsilon, delta, body.target, options))
+    options: dict[str, Any] = {name: getattr(body, name) for name in OPTIONS} | {"arguments": plain(body.arguments)}
+    planned = kind.plan(Order(body.kind, schema, records, epsilon, delta, body.target, options, allowed))
     return TaskDocument(
         kind=body.kind,
         file=RowsFile(stored.dataset_id, stored.version, known["sha256"], known["format"], records),

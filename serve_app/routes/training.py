@@ -244,7 +244,7 @@ def _standing(document: TaskDocument, state: TaskState) -> dict[str, Any]:
 
 def _planned(body: TrainingBody, stored: Any, service: Service) -> TaskDocument:  # noqa: ANN401
     try:
-        return document_of(body, stored, service.settings.default_delta)
+        return document_of(body, stored, service.settings.default_delta, service.settings.allowed_modules)
     except InvalidValueError as error:
         raise invalid(error.field, error.reason) from None
     except PricingDisagreementError as error:

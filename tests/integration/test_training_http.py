@@ -107,3 +107,49 @@ def test_an_order_beyond_the_budget_stores_no_task(live: Live, owner: tuple[Call
     assert_problem(caller.post(JOBS, json=body), 402, "budget_exhausted")
     assert caller.state() == before
     assert caller.get(JOBS).json()["jobs"] == []
+
+
+MLP = {"kind": "mlp", "target": "diagnosis", "hidden": [8], "batch_size": 57}
+
+
+def allocation(caller: Caller, job: str) -> dict[str, Any]:
+    """The certificate of the training's charge."""
+    response = caller.get(f"{PREFIX}/proof/?allocation_id={job}")
+    assert response.status_code == 200, response.text
+    document: dict[str, Any] = response.json()
+    return document
+
+
+def test_a_model_is_trained_by_dp_sgd_for_exactly_the_steps_that_were_held(owner: tuple[Caller, str]) -> None:
+    """All steps are done, the model file says so, and nothing in it is pickled."""
+    caller, name = owner
+    ordered = order(caller, name, **MLP, epochs=3)
+    assert ordered["steps"] == 30
+    assert ordered["event"]["count"] == 30
+    done = ended(caller, ordered["id"])
+    assert done["status"] == "finished", done
+    assert done["steps_done"] == 30
+    assert done["files"] == ["model.safetensors"]
+    content = caller.get(f"{JOBS}/{ordered['id']}/files/model.safetensors").content
+    length = int.from_bytes(content[:8], "little")
+    assert json.loads(content[8 : 8 + length])["__metadata__"]
+
+
+def test_a_cancelled_training_is_charged_for_the_steps_that_it_did(owner: tuple[Caller, str]) -> None:
+    """It ends by itself, says how many, and the commit says the same; what it made cannot be had."""
+    caller, name = owner
+    ordered = order(caller, name, **{**MLP, "hidden": [256, 256]}, steps=5_000)
+    job = ordered["id"]
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while caller.get(f"{JOBS}/{job}").json()["steps_done"] < 20:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert caller.request("DELETE", f"{JOBS}/{job}").json()["status"] == "cancelling"
+    done = ended(caller, job)
+    assert done["status"] == "cancelled", done
+    assert done["settlement"] == "committed"
+    assert 20 <= done["steps_done"] == done["steps_charged_at_most"] < 5_000
+    (later,) = allocation(caller, job)["certificates"][0]["later"]
+    commit = json.loads(later["body"])
+    assert (commit["kind"], commit["details"]["steps"]) == ("committed", done["steps_done"])
+    assert_problem(caller.get(f"{JOBS}/{job}/files/model.safetensors"), 404, "not_found")

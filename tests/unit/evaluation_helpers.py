@@ -1,7 +1,11 @@
 """Real rows to compare: the handwritten digits that come with scikit-learn, some pixels and which digit it is."""
 
+from collections.abc import Iterator
+
 import numpy as np
+import pytest
 from sklearn.datasets import load_digits
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from deployments.synthesis.schema import Category, Number, Schema, evenly
 from deployments.synthesis.table import Table, encode
@@ -13,6 +17,13 @@ SCHEMA = Schema(
         Category("digit", tuple("0123456789")),
     )
 )
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Small models on a busy machine: threads that wait for each other take longer than one alone."""
+    with threadpool_limits(1):
+        yield
 
 
 def digits() -> Table:

@@ -4,6 +4,7 @@ Scores and coins are simulated with fixed seeds, so a test either always passes 
 """
 
 import math
+from decimal import Decimal
 from fractions import Fraction
 
 import numpy as np
@@ -12,6 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from accounting.events import PoissonGaussianEvent, SelfComposedEvent
+from accounting.plans import price_plan
 from accounting.values import InvalidValueError
 from deployments.auditing.gaussian_canaries import FEWEST, area_limit, canary_bound, gaussian_epsilon
 from deployments.auditing.one_run import Guesses, guess, likelihood, one_run_bound
@@ -178,6 +181,20 @@ def test_half_the_noise_is_an_alarm() -> None:
     claim = gaussian_epsilon(1.0, DELTA)
     kept, broken = (canary_bound(rng.normal(mu, 1, 1000), rng.normal(0, 1, 1000), DELTA, 0.99) for mu in (1.0, 2.0))
     assert kept.epsilon < claim < broken.epsilon
+
+
+def test_a_subsampled_run_keeps_below_its_claim_and_one_with_half_the_noise_does_not() -> None:
+    """Ninety steps of DP-SGD at a rate of 1/9, simulated for 2,000 canaries that each have a coordinate of their own."""
+    multiplier, steps, rate, rng = 1.75, 90, 1 / 9, np.random.default_rng(16)
+    step = PoissonGaussianEvent(Decimal("1.75"), Decimal(1), Decimal("0.111111111111112"))
+    claim = float(price_plan(SelfComposedEvent(step, steps), Decimal(str(DELTA))).loss.epsilon)
+
+    def bound(noise: float) -> float:
+        included = rng.random(2000) < 0.5
+        scores = rng.binomial(steps, rate, 2000) * included + rng.normal(0, noise * math.sqrt(steps), 2000)
+        return canary_bound(scores[included], scores[~included], DELTA, CONFIDENCE).epsilon
+
+    assert 0.4 * claim < bound(multiplier) < claim < bound(multiplier / 2)
 
 
 def test_canaries_told_apart_for_certain_give_a_finite_bound() -> None:

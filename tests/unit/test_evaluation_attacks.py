@@ -10,7 +10,9 @@ from deployments.evaluation.attacks import FALSE_POSITIVES, FEWEST, MEANING, att
 from deployments.evaluation.evaluation import evaluate, evaluation_to_wire
 from deployments.synthesis.schema import Category, Number, Schema
 from deployments.synthesis.table import Table
-from tests.unit.evaluation_helpers import digits, rows_of, shuffled
+from tests.unit.evaluation_helpers import digits, one_thread, rows_of, shuffled
+
+__all__ = ["one_thread"]
 
 ALL = digits()
 TRAIN, HOLDOUT, FRESH = rows_of(ALL, 0, 500), rows_of(ALL, 500, 1100), rows_of(ALL, 1100, 1797)

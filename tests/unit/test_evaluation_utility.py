@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 
 from accounting.values import InvalidValueError
-from deployments.evaluation.utility import BOOSTING, REAL, SYNTHETIC, Utility, area, utility
+from deployments.evaluation.utility import BOOSTING, LINEAR, REAL, SYNTHETIC, Utility, area, utility
 from deployments.synthesis.schema import Category, Number, Schema
 from deployments.synthesis.table import Table
-from tests.unit.evaluation_helpers import digits, rows_of, shuffled
+from tests.unit.evaluation_helpers import digits, one_thread, rows_of, shuffled
+
+__all__ = ["one_thread"]
 
 ALL = digits()
 TRAIN, TEST = rows_of(ALL, 0, 300), rows_of(ALL, 300, 500)
@@ -31,6 +33,7 @@ def test_a_copy_of_the_real_rows_is_worth_what_they_are() -> None:
     assert scores(found, SYNTHETIC, "auc") == scores(found, REAL, "auc")
     assert min(scores(found, REAL, "auc")) > 0.85
     assert min(scores(found, REAL, "accuracy")) > 0.75
+    assert [score.model for score in found.scores] == [BOOSTING, LINEAR, BOOSTING, LINEAR]
 
 
 def test_rows_in_which_nothing_holds_between_columns_are_worth_nothing() -> None:
@@ -91,7 +94,7 @@ def test_a_target_that_is_not_there_is_refused() -> None:
 
 def test_a_single_column_cannot_be_predicted() -> None:
     """There is nothing to predict it by."""
-    table = Table(Schema((Category("c", ("a",)),)), np.zeros((10, 1)))
+    table = Table(Schema((Category("c", ("a",)),)), np.zeros((10, 1), dtype=np.int32))
     with pytest.raises(InvalidValueError, match="only column"):
         utility(table, table, table, "c")
 
@@ -101,10 +104,3 @@ def test_the_area_of_two_classes_is_the_usual_one() -> None:
     likely = np.array([[0.9, 0.1], [0.6, 0.4], [0.7, 0.3], [0.2, 0.8]])
     assert area(likely, np.array([0, 0, 1, 1], dtype=np.int32)) == pytest.approx(0.75)
     assert area(likely, np.array([1, 1, 1, 1], dtype=np.int32)) is None
-
-
-def test_models_are_named() -> None:
-    """Two for each kind of rows."""
-    found = utility(even(TRAIN), even(TRAIN), even(TEST), "even")
-    assert [score.model for score in found.scores].count(BOOSTING) == 2
-    assert len(found.scores) == 4

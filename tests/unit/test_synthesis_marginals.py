@@ -22,7 +22,7 @@ from deployments.synthesis.draws import Counts, Draws
 from deployments.synthesis.marginal import fit
 from deployments.synthesis.marginal_inference import Measurement, infer, total_of
 from deployments.synthesis.marginal_model import MarginalModel, Node, model_from_wire, model_to_wire
-from deployments.synthesis.marginal_plan import SCORE_REACH, MarginalPlan, marginal_plan
+from deployments.synthesis.marginal_plan import MAX_COUNTED, SCORE_REACH, MarginalPlan, marginal_plan
 from deployments.synthesis.marginal_structure import Candidate, candidates, counts_of, first_nodes, score
 from deployments.synthesis.schema import Category, Number, Schema, evenly
 from deployments.synthesis.table import Table, decode, encode
@@ -178,6 +178,21 @@ def test_whatever_is_chosen_the_graph_is_chordal(seed: int) -> None:
         assert not node.parents or set(node.parents) <= set(cliques[node.parents[0]])
 
 
+@pytest.mark.parametrize(("records", "parents"), [(10**5, 2), (10**7, 1)])
+def test_scoring_counts_no_more_rows_than_the_plan_allows(records: int, parents: int) -> None:
+    """With many rows a column has fewer parents; all candidates together stay within what is allowed."""
+    schema = Schema(tuple(Category(f"c{at}", ("a",)) for at in range(30)))
+    plan = marginal_plan(schema, records, Decimal(1), Decimal("0.00000001"))
+    generator, nodes, seen = np.random.default_rng(12), first_nodes(plan), set[Candidate]()
+    while len(nodes) < 30:
+        found = candidates(plan, nodes)
+        seen.update(found)
+        chosen = found[generator.integers(len(found))]
+        nodes.append(Node(chosen.column, chosen.beside))
+    assert max(len(candidate.beside) for candidate in seen) == parents == plan.parents
+    assert len(seen) * records <= MAX_COUNTED
+
+
 @settings(max_examples=20)
 @given(st.integers(0, 2**32))
 def test_inference_finds_the_distribution_that_was_measured(seed: int) -> None:
@@ -326,6 +341,7 @@ WIDE = Schema((Number("n", evenly(0, 1, 600)), Category("t", ("x",))))
     ("schema", "records", "epsilon", "delta", "target", "field"),
     [
         (SCHEMA, 99, "1", "0.0001", None, "records"),
+        (Schema(tuple(Category(f"c{at}", ("a",)) for at in range(20))), 10**8, "1", "1e-10", None, "records"),
         (SCHEMA, ROWS, "0", "0.0001", None, "epsilon"),
         (SCHEMA, ROWS, "1", "0", None, "delta"),
         (SCHEMA, ROWS, "1", "0.002", None, "delta"),
