@@ -59,5 +59,5 @@ $(VENV)/.service: pyproject.toml | $(VENV)/bin/pip
 
 $(VENV)/.dev: pyproject.toml | $(VENV)/bin/pip
 	@echo "Installing the service and its development tools (a few minutes the first time)"
-	@$(BIN)/pip install --disable-pip-version-check -q -e '.[service,quickstart,dev]'
+	@$(BIN)/pip install --disable-pip-version-check -q -e '.[service,quickstart,training,dev]'
 	@touch $@ $(VENV)/.service

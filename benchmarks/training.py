@@ -1,8 +1,8 @@
 """``python -m benchmarks.training``: steps and rows a second of private training, beside plain Opacus and no privacy.
 
 Plain Opacus is as its tutorial has it: `PrivacyEngine.make_private` on module, optimizer and DataLoader, with hooks and
-Poisson sampling. All take the same module, the same rows, the same expected batch and the same optimizer, in turn within
-a round; figures are medians over rounds, ratios are taken within a round.
+Poisson sampling. All paths take the same module, rows, expected batch and optimizer, in turn within a round. Figures
+are medians over rounds; ratios are taken within a round.
 """
 
 import argparse
@@ -92,7 +92,7 @@ def opacus(case: Case) -> Iterator[None]:
     module.train()
     for inputs, classes in chain.from_iterable(repeat(loader)):
         optimizer.zero_grad()
-        functional.cross_entropy(module(inputs), classes).backward()
+        functional.cross_entropy(module(inputs), classes).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         yield
 
@@ -121,7 +121,7 @@ def without(case: Case) -> Iterator[None]:
         order = torch.randperm(len(case.inputs), device=case.device)
         for rows in torch.split(order[: len(order) // case.batch * case.batch], case.batch):
             optimizer.zero_grad()
-            functional.cross_entropy(module(case.inputs[rows]), case.classes[rows]).backward()
+            functional.cross_entropy(module(case.inputs[rows]), case.classes[rows]).backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             yield
 
@@ -174,7 +174,8 @@ def main() -> None:
     parser.add_argument("--batch", type=int, nargs="+", default=[256, 1024], help="rows a step")
     parser.add_argument("--json", type=Path, help="also write the figures here")
     arguments = parser.parse_args()
-    warnings.filterwarnings("ignore", module="opacus|torch")
+    # Opacus' hooks make torch say so at every first use.
+    warnings.filterwarnings("ignore", message="Full backward hook|Secure RNG")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     where = torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
     console = Console(width=110)

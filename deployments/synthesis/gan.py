@@ -7,7 +7,6 @@ can get into the discriminator's gradients, and from noise and released shares o
 """
 
 import copy
-from itertools import pairwise
 
 import numpy as np
 import torch
@@ -27,12 +26,14 @@ from deployments.synthesis.learner import (
     shares_to_state,
 )
 from deployments.synthesis.networks import GanSettings, NetworkPlan
+from deployments.synthesis.sampling import seen_by_heads
 from deployments.synthesis.table import Table
 from deployments.training.private import Options, PrivateOptimisation, entropy_generator
 
 _SLOPE = 0.2
 _TEMPERATURE = 0.7
 _INERTIA = 0.5
+_AHEAD = float(__import__("os").environ.get("AHEAD","5"))
 """Two networks that chase each other circle with more of it (Radford et al. 2016)."""
 
 
@@ -42,14 +43,17 @@ class Generator(nn.Module):
     def __init__(self, shares: Shares, hidden: int, latent: int) -> None:
         """Makes one that starts with the released shares, about."""
         super().__init__()
-        sizes = [len(share) for share in shares]
+        sizes = tuple(len(share) for share in shares)
+        self.sizes, self.seen = sizes, seen_by_heads(sizes)
         self.width, self.latent = sum(sizes), latent
-        self.bounds = list(pairwise((*starts_of(sizes).tolist(), self.width)))
         self.layers = nn.ModuleDict({"1": nn.Linear(latent + self.width, hidden), "2": nn.Linear(hidden, hidden)})
         self.norms = nn.ModuleDict({"1": nn.LayerNorm(hidden), "2": nn.LayerNorm(hidden)})
-        self.logits = nn.Linear(hidden, self.width)
-        with torch.no_grad():
-            self.logits.bias.copy_(torch.from_numpy(np.log(np.concatenate(shares))))
+        heads = [nn.Linear(hidden + start - first, size) for size, (first, start) in zip(sizes, self.seen, strict=True)]
+        for head, share in zip(heads, shares, strict=True):
+            nn.init.zeros_(head.weight[:, hidden:])
+            with torch.no_grad():
+                head.bias.copy_(torch.from_numpy(np.log(share)))
+        self.heads = nn.ModuleList(heads)
 
     def forward(self, conditions: Tensor, noise: Tensor) -> Tensor:
         """Rows whose columns are drawn from their logits, with the gradient of a relaxed draw (Jang et al. 2017).
@@ -61,13 +65,13 @@ class Generator(nn.Module):
         units = torch.cat([noise, conditions], dim=1)
         for layer in ("1", "2"):
             units = torch.relu(self.norms[layer](self.layers[layer](units)))
-        logits = self.logits(units)
-        columns = []
-        for start, end in self.bounds:
-            own = conditions[:, start:end]
-            drawn = functional.gumbel_softmax(logits[:, start:end], _TEMPERATURE, hard=True)
-            columns.append(torch.where(own.sum(dim=1, keepdim=True) > 0, own, drawn))
-        return torch.cat(columns, dim=1)
+        rows = units[:, :0]
+        for head, size, (first, start) in zip(self.heads, self.sizes, self.seen, strict=True):
+            logits = head(torch.cat([units, rows[:, first:start]], dim=1))
+            own = conditions[:, start : start + size]
+            drawn = functional.gumbel_softmax(logits, _TEMPERATURE, hard=True)
+            rows = torch.cat([rows, torch.where(own.sum(dim=1, keepdim=True) > 0, own, drawn)], dim=1)
+        return rows
 
 
 def discriminator(width: int, hidden: int) -> nn.Module:
@@ -103,7 +107,7 @@ class Adversaries:
         self._copy = copy.deepcopy(judge).requires_grad_(False)
         rate, turns = settings.learning_rate, max(1, steps // settings.turns)
         self.judge = Learner(judge, rate, steps, _INERTIA)
-        self.maker = Learner(self.generator, rate, turns, _INERTIA)
+        self.maker = Learner(self.generator, min(1.0, _AHEAD * rate), turns, _INERTIA)
 
     def made_up(self, rows: int) -> Tensor:
         """Made-up rows, each beside its condition."""

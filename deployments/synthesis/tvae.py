@@ -22,8 +22,9 @@ from deployments.synthesis.learner import (
     shares_to_state,
 )
 from deployments.synthesis.networks import NetworkPlan, TvaeSettings
+from deployments.synthesis.sampling import seen_by_heads
 from deployments.synthesis.table import Table
-from deployments.synthesis.tvae_model import TvaeModel, seen_by_heads
+from deployments.synthesis.tvae_model import TvaeModel
 from deployments.training.private import Options, PrivateOptimisation, entropy_generator
 
 _LEAST_LOG, _MOST_LOG = -6.0, 4.0

@@ -4,26 +4,23 @@ A row is made from a few normal numbers: a hidden layer, then for each column in
 and the columns already drawn. Everything here follows from what was released privately; drawing rows costs nothing.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from deployments.synthesis.conditions import Shares, starts_of
+from deployments.synthesis.conditions import Shares
 from deployments.synthesis.networks import NetworkPlan
 from deployments.synthesis.sampling import (
     CALIBRATION_ROWS,
     Weights,
+    calibrated_heads,
     checked_tensors,
-    drawn_codes,
+    drawn_by_heads,
     drawn_in_chunks,
-    matching_bias,
+    shapes_of_heads,
 )
 from deployments.synthesis.table import Codes, Table
-
-MAX_SEEN = 1024
-"""Codes of earlier columns that a head sees, the nearest first. A wide table would else have a head of millions of
-weights, and noise on each."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,7 +40,10 @@ class TvaeModel:
     tensors: Mapping[str, Weights] = field(repr=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "tensors", checked_tensors(self.tensors, _shapes(self.plan)))
+        hidden, latent = self.plan.settings.hidden, self.plan.settings.latent
+        shapes = {"hidden.weight": (hidden, latent), "hidden.bias": (hidden,)}
+        shapes |= shapes_of_heads(self.plan.schema.sizes, hidden)
+        object.__setattr__(self, "tensors", checked_tensors(self.tensors, shapes))
 
     def sample(self, rows: int, generator: np.random.Generator) -> Table:
         """Draws rows.
@@ -55,48 +55,19 @@ class TvaeModel:
         Raises:
             InvalidValueError: If the number is out of range.
         """
-        return Table(self.plan.schema, drawn_in_chunks(rows, lambda some: self._drawn(some, generator)))
+        sizes = self.plan.schema.sizes
+
+        def drawn(some: int) -> Codes:
+            return drawn_by_heads(self._hidden(some, generator), self.tensors, sizes, generator)
+
+        return Table(self.plan.schema, drawn_in_chunks(rows, drawn))
 
     def calibrated(self, shares: Shares, generator: np.random.Generator) -> "TvaeModel":
-        """The same with each head's bias moved so that the column's shares become the released ones."""
-        tensors = dict(self.tensors)
+        """The same with the heads moved so that every column's shares become the released ones."""
+        hidden = self._hidden(CALIBRATION_ROWS, generator)
+        return TvaeModel(self.plan, calibrated_heads(hidden, self.tensors, shares, generator))
 
-        def move(column: int, logits: Weights) -> Weights:
-            moved = matching_bias(logits, shares[column])
-            tensors[f"heads.{column}.bias"] = self.tensors[f"heads.{column}.bias"] + moved
-            return logits + moved
-
-        self._drawn(CALIBRATION_ROWS, generator, move)
-        return TvaeModel(self.plan, tensors)
-
-    def _drawn(
-        self, rows: int, generator: np.random.Generator, move: Callable[[int, Weights], Weights] | None = None
-    ) -> Codes:
-        sizes, tensors = self.plan.schema.sizes, self.tensors
+    def _hidden(self, rows: int, generator: np.random.Generator) -> Weights:
         latent = generator.standard_normal((rows, self.plan.settings.latent), dtype=np.float32)
-        hidden = np.maximum(latent @ tensors["hidden.weight"].T + tensors["hidden.bias"], 0)
-        inputs = np.zeros((rows, sum(sizes)), dtype=np.float32)
-        codes = np.empty((rows, len(sizes)), dtype=np.int32)
-        for column, (first, start) in enumerate(seen_by_heads(sizes)):
-            seen = np.concatenate([hidden, inputs[:, first:start]], axis=1)
-            logits = seen @ tensors[f"heads.{column}.weight"].T + tensors[f"heads.{column}.bias"]
-            codes[:, column] = drawn_codes(logits if move is None else move(column, logits), generator)
-            inputs[np.arange(rows), start + codes[:, column]] = 1
-        return codes
-
-
-def seen_by_heads(sizes: tuple[int, ...]) -> list[tuple[int, int]]:
-    """For each column which one-hot codes of earlier columns its head sees: from, and up to where its own start."""
-    starts = starts_of(sizes).tolist()
-    return [(min(at for at in starts if start - at <= MAX_SEEN), start) for start in starts]
-
-
-def _shapes(plan: NetworkPlan) -> dict[str, tuple[int, ...]]:
-    hidden = plan.settings.hidden
-    shapes: dict[str, tuple[int, ...]] = {"hidden.weight": (hidden, plan.settings.latent), "hidden.bias": (hidden,)}
-    for column, (size, (first, start)) in enumerate(
-        zip(plan.schema.sizes, seen_by_heads(plan.schema.sizes), strict=True)
-    ):
-        shapes[f"heads.{column}.weight"] = (size, hidden + start - first)
-        shapes[f"heads.{column}.bias"] = (size,)
-    return shapes
+        hidden: Weights = np.maximum(latent @ self.tensors["hidden.weight"].T + self.tensors["hidden.bias"], 0)
+        return hidden

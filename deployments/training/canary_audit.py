@@ -1,4 +1,4 @@
-"""A trainer is asked to hide canaries whose gradients nothing else touches; how badly it does bounds epsilon from below.
+"""A trainer is asked to hide canaries whose gradients nothing else touches; how badly it does bounds epsilon.
 
 Each canary has a weight of its own in an extra linear layer, and its gradient is that coordinate alone, clipped to
 exactly the clipping norm: the Dirac canaries of Nasr et al. 2023 ("Tight auditing of differentially private machine

@@ -182,17 +182,7 @@ class PrivateOptimisation:
         self._broken = False
         self._wrapped = _wrapped(module, self.method, float(recipe.clip))
         self._reached = _reached(module)
-        made = DPOptimizerFastGradientClipping if self.method is Method.GHOST else DPOptimizer
-        self._optimizer = made(
-            optimizer,
-            noise_multiplier=float(recipe.multiplier),
-            max_grad_norm=float(recipe.clip),
-            # Public, whatever number of records is drawn.
-            expected_batch_size=recipe.batch + beside,
-            loss_reduction="mean",
-            generator=entropy_generator(self.options.device),
-            secure_mode=self.options.secure_noise,
-        )
+        self._optimizer = self._noisy(optimizer)
 
     @property
     def module(self) -> nn.Module:
@@ -201,8 +191,11 @@ class PrivateOptimisation:
 
     def batches(self) -> Iterator[Tensor]:
         """The indices of each step that is left, each record in with the recipe's probability, independently."""
+        return self._drawn(self.recipe.records)
+
+    def _drawn(self, records: int) -> Iterator[Tensor]:
         sampler = UniformWithReplacementSampler(
-            num_samples=self.recipe.records,
+            num_samples=records,
             sample_rate=float(self.recipe.probability),
             generator=entropy_generator(),
             steps=self.recipe.steps - self.done,
@@ -258,6 +251,21 @@ class PrivateOptimisation:
             self.step(drawn, loss_of)
             if after_step is not None and after_step(self.done):
                 return
+
+    def _noisy(self, optimizer: torch.optim.Optimizer) -> DPOptimizer:
+        made = DPOptimizerFastGradientClipping if self.method is Method.GHOST else DPOptimizer
+        return made(optimizer, **self._noise())
+
+    def _noise(self) -> dict[str, Any]:
+        return {
+            "noise_multiplier": float(self.recipe.multiplier),
+            "max_grad_norm": float(self.recipe.clip),
+            # Public, whatever number of records is drawn.
+            "expected_batch_size": self.recipe.batch + self._beside,
+            "loss_reduction": "mean",
+            "generator": entropy_generator(self.options.device),
+            "secure_mode": self.options.secure_noise,
+        }
 
     def _accumulate(self, rows: Tensor, beside: int, loss_of: LossOf) -> None:
         """The clipped sum of these rows' gradients, ready for the optimizer to add to the step's."""

@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 from torch.nn import functional
 
 from accounting.values import InvalidValueError
 from deployments.training.bring import Brought, bring
 from deployments.training.checkpoint import read_checkpoint, write_checkpoint
+from deployments.training.distributed import SharedOptimisation
 from deployments.training.features import Features, Meaning, Target
 from deployments.training.learning import BroughtForm, OptimizerName, Precision, Task, learning_rate
 from deployments.training.models import Architecture, build
@@ -90,6 +91,7 @@ def train(
     checkpoint: Checkpointing | None = None,
     allowed: Collection[str] = (),
     device: torch.device | str = "cpu",
+    workers: bool = False,
 ) -> TrainedModel:
     """Makes every step of the recipe that is left.
 
@@ -102,6 +104,8 @@ def train(
         checkpoint: Where the run is kept; None for nowhere.
         allowed: Import paths of models that may be brought.
         device: Where it is computed.
+        workers: Whether every process of the process group is called with the same arguments, to share the work. Only
+            the first one writes, tells and is asked.
 
     Raises:
         InvalidValueError: If the rows do not fit the recipe, the model cannot be made, or the checkpoint is of another
@@ -120,9 +124,10 @@ def train(
     if checkpoint is not None and checkpoint.path.exists():
         done = read_checkpoint(checkpoint.path, module, optimizer, recipe, task)
     options = Options(choice.method, task.physical_batch, task.secure_noise, device)
-    private = PrivateOptimisation(module, optimizer, recipe, options, done=done)
-
-    tell = paced(done) if paced is not None else None
+    optimisation = SharedOptimisation if workers else PrivateOptimisation
+    private = optimisation(module, optimizer, recipe, options, done=done)
+    first = not workers or distributed.get_rank() == 0
+    tell = paced(done) if paced is not None and first else None
 
     def set_rate(steps: int) -> None:
         for group in optimizer.param_groups:
@@ -131,7 +136,7 @@ def train(
     def after_step(steps: int) -> bool:
         set_rate(steps)
         stopped = tell is not None and tell(steps)
-        if checkpoint is not None and (stopped or steps % checkpoint.every == 0 or steps == recipe.steps):
+        if checkpoint is not None and first and (stopped or steps % checkpoint.every == 0 or steps == recipe.steps):
             write_checkpoint(checkpoint.path, module, optimizer, recipe, task, steps)
         return stopped
 

@@ -59,6 +59,10 @@ class LiveService:
         """The processes that run a program, such as Ray's."""
         return self._running(lambda name, _: name == program)
 
+    def running_as(self, title: str) -> list[psutil.Process]:
+        """The processes that go by a title, such as Ray gives its workers."""
+        return self._running(lambda name, command: name.startswith(title) or command.startswith(title))
+
     def postmaster(self) -> psutil.Process | None:
         """The first process of its Postgres, if that answers."""
         folder = self.home / "postgres"

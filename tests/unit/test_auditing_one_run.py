@@ -184,7 +184,7 @@ def test_half_the_noise_is_an_alarm() -> None:
 
 
 def test_a_subsampled_run_keeps_below_its_claim_and_one_with_half_the_noise_does_not() -> None:
-    """Ninety steps of DP-SGD at a rate of 1/9, simulated for 2,000 canaries that each have a coordinate of their own."""
+    """Ninety steps of DP-SGD at a rate of 1/9, simulated for 2,000 canaries, each on a coordinate of its own."""
     multiplier, steps, rate, rng = 1.75, 90, 1 / 9, np.random.default_rng(16)
     step = PoissonGaussianEvent(Decimal("1.75"), Decimal(1), Decimal("0.111111111111112"))
     claim = float(price_plan(SelfComposedEvent(step, steps), Decimal(str(DELTA))).loss.epsilon)

@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from reportlab.platypus import Flowable  # type: ignore[import-untyped]
+from reportlab.platypus import Flowable
 
 from proofs.prover import prove_job
 from proofs.render.content import document_of

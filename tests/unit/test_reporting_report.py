@@ -23,6 +23,7 @@ from accounting.events import (
     LaplaceEvent,
     ParallelEvent,
     PoissonGaussianEvent,
+    PoissonLaplaceEvent,
     SelfComposedEvent,
 )
 from accounting.plans import price_plan
@@ -189,7 +190,7 @@ def test_a_plan_of_several_parts_is_changed_in_all_of_them() -> None:
 
 def test_a_batch_of_more_than_all_is_not_suggested() -> None:
     """Nobody takes part with a probability above 1."""
-    event = SelfComposedEvent(PoissonGaussianEvent(Decimal(2), Decimal(1), Decimal("0.6")), 2)
+    event = SelfComposedEvent(PoissonLaplaceEvent(Decimal(9), Decimal(1), Decimal("0.6")), 2)
     with pytest.raises(InvalidValueError):
         sampled(event, Fraction(2))
     assert [one.change for one in variations(event, DELTA) if "batch" in one.change] == ["expected batch × 0.5"]

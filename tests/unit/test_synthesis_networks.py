@@ -185,7 +185,7 @@ class TestModels:
         """Of two networks only the one that makes rows is released."""
         save(model_of(kind), tmp_path)
         names = {name.split(".")[0] for name in load_file(tmp_path / TENSORS_FILE)}
-        assert names == ({"hidden", "heads"} if kind == "dp-tvae" else {"layers", "norms", "logits", "shares"})
+        assert names == ({"hidden", "heads"} if kind == "dp-tvae" else {"layers", "norms", "heads", "shares"})
 
     def test_what_is_saved_comes_back_and_says_what_was_spent(self, kind: str, tmp_path: Path) -> None:
         """The files hold the model and its event, epsilon, delta and recipe, as text and plain numbers."""

@@ -1,4 +1,4 @@
-"""Models of ours and brought ones: scaled by public rules, trained to the recipe's end, saved and read without pickle."""
+"""Models of ours and brought ones: public scaling, trained to the recipe's end, saved and read without pickle."""
 
 import math
 from collections.abc import Callable
@@ -48,8 +48,8 @@ COLUMNS: tuple[Column, ...] = (
 
 
 def a_table() -> Table:
-    values = {"colour": ["blue", "red", "green"], "age": [5, 40, None], "height": [0.5, 4.0, 1.0]}
-    return encode(values, Schema(COLUMNS))
+    values: dict[str, list[object]] = {"colour": ["blue", "red", "green"], "age": [5, 40, None]}
+    return encode({**values, "height": [0.5, 4.0, 1.0]}, Schema(COLUMNS))
 
 
 def tumours() -> tuple[Features, Target]:
@@ -115,7 +115,7 @@ def test_pixels_are_scaled_by_public_bounds() -> None:
 @pytest.mark.parametrize(
     "wrong",
     [
-        lambda: images(np.zeros((2, 2, 2))),
+        lambda: images(np.zeros((2, 2, 2))),  # type: ignore[arg-type]
         lambda: images(np.zeros((2, 2), dtype=int)),
         lambda: images(np.zeros((2, 2, 2), dtype=int), 5, 5),
         lambda: labels(np.array([0, 2]), ("a", "b")),
