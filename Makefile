@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PORT ?= 8000
 
-.PHONY: run test mutants simulate lint typecheck format bench bench-accounting clean
+.PHONY: run test mutants simulate lint typecheck format bench bench-accounting bench-synthesis bench-training clean
 
 run: $(VENV)/.service
 	@$(BIN)/python -m serve_app.quickstart.run --port $(PORT)
@@ -41,6 +41,13 @@ bench: $(VENV)/.dev
 
 bench-accounting: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.accounting $(BENCH_ARGS)
+
+# The census data of 1994 (adult_train.csv, adult_test.csv, as UCI has them) lie in DATA.
+bench-synthesis: $(VENV)/.dev
+	$(BIN)/python -m benchmarks.synthesis --data $(or $(DATA),data) $(BENCH_ARGS)
+
+bench-training: $(VENV)/.dev
+	$(BIN)/python -m benchmarks.training $(BENCH_ARGS)
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache mutants
