@@ -25,8 +25,9 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
 
 from benchmarks.machine import this_machine
+from deployments.training.methods import choose_method
 from deployments.training.models import Architecture, Form, build
-from deployments.training.private import Options, PrivateOptimisation, choose_method
+from deployments.training.private import Options, PrivateOptimisation
 from deployments.training.recipe import Recipe
 
 RECORDS = 20_000

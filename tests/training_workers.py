@@ -17,7 +17,8 @@ from deployments.training.distributed import SharedOptimisation
 from deployments.training.features import images, labels
 from deployments.training.learning import OptimizerName, Schedule, Task
 from deployments.training.models import Form
-from deployments.training.private import Method, Options, PrivateOptimisation
+from deployments.training.methods import Method
+from deployments.training.private import Options, PrivateOptimisation
 from deployments.training.recipe import Recipe
 from deployments.training.trainer import Checkpointing, train
 

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from accounting.values import InvalidValueError
-from deployments.training.private import check_module
+from deployments.training.methods import check_module
 
 MOST_UNLIKE = 1e-3
 """By how much, of the largest output, a row's output may differ for its company: sums round in another order."""

@@ -21,7 +21,8 @@ from opacus.optimizers.ddpoptimizer_fast_gradient_clipping import DistributedDPO
 from torch import Tensor, distributed, nn
 
 from accounting.values import InvalidValueError
-from deployments.training.private import LossOf, Method, Options, PrivateOptimisation
+from deployments.training.methods import Method
+from deployments.training.private import LossOf, Options, PrivateOptimisation
 from deployments.training.recipe import Recipe
 
 

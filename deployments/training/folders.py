@@ -83,8 +83,13 @@ def write_private(path: Path, content: bytes) -> None:
     partial.replace(path)
 
 
+def valid_file_name(name: str) -> bool:
+    """Whether a file here may be called so: it leads nowhere else."""
+    return _NAME.fullmatch(name) is not None
+
+
 def _checked(name: str) -> str:
-    if not _NAME.fullmatch(name):
+    if not valid_file_name(name):
         raise MissingFileError("that is no name of a file here")
     return name
 

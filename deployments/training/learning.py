@@ -7,8 +7,8 @@ from enum import StrEnum
 from typing import Any
 
 from accounting.values import InvalidValueError
+from deployments.training.methods import Method
 from deployments.training.models import Form
-from deployments.training.private import Method
 
 LARGEST_RATE = 100.0
 MAX_PHYSICAL_BATCH = 2**20

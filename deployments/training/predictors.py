@@ -1,6 +1,7 @@
 """Models that predict a column, trained by DP-SGD, as kinds of tasks."""
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from decimal import Decimal
 from typing import Any
 
@@ -16,6 +17,7 @@ CHECKPOINT = "run.safetensors"
 MODEL = "model.safetensors"
 DEFAULT_EPOCHS = Decimal(10)
 DEFAULT_HIDDEN = {"mlp": [64, 64], "cnn": [16, 32]}
+MAX_WEIGHTS = 200_000_000
 _LEAST_BATCH, _MOST_BATCH, _PART = 64, 8192, 20
 
 
@@ -92,9 +94,13 @@ def _check_learning(name: str, learning: Mapping[str, Any], order: Order) -> Non
         raise InvalidValueError("module", "belongs to kind 'module', which needs it: package.module:Factory")
     if (name == "cnn") != (learning["image"] is not None):
         raise InvalidValueError("image", "belongs to kind 'cnn', which needs it: channels, height and width")
+    if name != "module" and learning["arguments"]:
+        raise InvalidValueError("arguments", "belong to kind 'module': they are its factory's")
     import numpy as np
 
     try:
+        import torch
+
         from deployments.training.trainer import clipping, made
     except ImportError:
         reason = f"{name!r} needs torch and Opacus: pip install 'privacy-engine[training]' where the service runs"
@@ -104,8 +110,14 @@ def _check_learning(name: str, learning: Mapping[str, Any], order: Order) -> Non
     assert order.target is not None
     features, meant = _features(zeros, order.target, learning["image"])
     task = _task(name, learning)
-    _, module = made(features, meant.meaning, task, order.allowed)
-    clipping(module, task, ours=name != "module")
+    ours = name != "module"
+    # One of ours has its shapes without its weights, of which there may be more than fit here.
+    with torch.device("meta") if ours else nullcontext():
+        _, module = made(features, meant.meaning, task, order.allowed)
+    weights = sum(parameter.numel() for parameter in module.parameters())
+    if weights > MAX_WEIGHTS:
+        raise InvalidValueError("hidden" if ours else "module", f"makes {weights} weights, more than {MAX_WEIGHTS}")
+    clipping(module, task, ours=ours)
 
 
 def _features(table: Table, target: str, image: list[int] | None) -> tuple[Any, Any]:

@@ -11,20 +11,23 @@ draws for each coordinate, which defends against the known attack on floating po
 """
 
 import secrets
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any, cast
 
 import torch
 from opacus.grad_sample import GradSampleModule, GradSampleModuleFastGradientClipping
 from opacus.optimizers import DPOptimizer, DPOptimizerFastGradientClipping
 from opacus.utils.uniform_sampler import UniformWithReplacementSampler
-from opacus.validators import ModuleValidator
 from torch import Tensor, nn
 
 from accounting.values import InvalidValueError
+from deployments.training.methods import Method, check_module, choose_method
 from deployments.training.recipe import Recipe
+
+# Opacus hooks every layer; the first one's input needs no gradient, which torch finds remarkable.
+warnings.filterwarnings("ignore", message="Full backward hook is firing")
 
 LossOf = Callable[[Tensor, int], Tensor]
 """Losses, one a row, of the records with the given indices and then of so many rows that are no records.
@@ -32,17 +35,6 @@ LossOf = Callable[[Tensor, int], Tensor]
 Called as `loss_of(indices, beside)`: answers a tensor of `len(indices) + beside` losses from one forward pass. No loss
 may depend on another row, so no layer that mixes rows, such as BatchNorm.
 """
-
-
-class Method(StrEnum):
-    """How per-row gradients are clipped. All give the same sum; they differ in time and memory."""
-
-    GHOST = "ghost"
-    """Norms from activations, then a second backward pass of the weighted losses (Li et al. 2022; Opacus)."""
-    HOOKS = "hooks"
-    """Each layer's per-row gradients from activations and backpropagated errors."""
-    FUNCTORCH = "functorch"
-    """Per-row gradients by vectorised automatic differentiation: any layer."""
 
 
 class OverrunError(RuntimeError):
@@ -75,73 +67,6 @@ def entropy_generator(device: torch.device | str = "cpu") -> torch.Generator:
     generator = torch.Generator(device=device)
     generator.manual_seed(secrets.randbits(63))
     return generator
-
-
-def check_module(module: nn.Module) -> None:
-    """Refuses a module whose rows would not be independent of each other, or that Opacus cannot make private.
-
-    Raises:
-        InvalidValueError: Naming each layer and what is wrong with it.
-    """
-    faults = []
-    for name, layer in module.named_modules():
-        told = [str(error) for error in ModuleValidator.VALIDATORS.get(type(layer), _no_faults)(layer)]
-        if isinstance(layer, nn.modules.batchnorm._BatchNorm):
-            told.insert(0, "mixes rows: use GroupNorm")
-        elif kept := [buffer for buffer, _ in layer.named_buffers(recurse=False)]:
-            told.append(f"has buffers ({', '.join(kept)}), which could keep what rows show without noise")
-        faults += [f"layer {name or 'at the top'} ({type(layer).__name__}) {fault}" for fault in told]
-    if not any(parameter.requires_grad for parameter in module.parameters()):
-        faults.append("it has no parameter to train")
-    if faults:
-        raise InvalidValueError("module", f"cannot be trained privately: {'; '.join(faults)}")
-
-
-def _no_faults(_: nn.Module) -> list[Exception]:
-    return []
-
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """A method, and why it, in words for people."""
-
-    method: Method
-    reason: str
-
-
-GHOST_SHARE = 0.9
-"""Ghost clipping pays where at least this share of the parameters has a rule for its norm."""
-
-
-def choose_method(module: nn.Module, known: bool = True) -> Choice:
-    """The fastest method that is valid for the module.
-
-    Ghost clipping spares per-row gradients of linear layers and embeddings at the price of a second backward pass. It
-    takes about a twelfth of the time of hooks where these layers hold nearly all parameters, and a little more than
-    hooks where convolutions do, for whose norms Opacus has no rule. On sequences its rule costs the square of their
-    length, which a module does not show: name the method there.
-
-    Args:
-        module: That passed `check_module`.
-        known: Whether parameters are used by calling their layers alone. Ghost clipping sees no other use, whose
-            gradient it would let pass unclipped; the other methods leave such a gradient out.
-    """
-    layers = [layer for layer in module.modules() if any(True for _ in layer.parameters(recurse=False))]
-    sizes = [sum(parameter.numel() for parameter in layer.parameters(recurse=False)) for layer in layers]
-    rules = GradSampleModuleFastGradientClipping.NORM_SAMPLERS
-    share = sum(size for layer, size in zip(layers, sizes, strict=True) if type(layer) in rules) / sum(sizes)
-    shared = sum(sizes) > sum(parameter.numel() for parameter in module.parameters())
-    if known and not shared and share >= GHOST_SHARE:
-        return Choice(Method.GHOST, f"{share:.0%} of the parameters are in layers whose norms need no per-row gradient")
-    if not known:
-        why = "the module is not ours, and ghost clipping would miss a parameter that is used without its layer"
-    elif shared:
-        why = "layers share parameters"
-    else:
-        why = f"only {share:.0%} of the parameters are in layers whose norms need no per-row gradient"
-    if all(type(layer) in GradSampleModule.GRAD_SAMPLERS for layer in layers):
-        return Choice(Method.HOOKS, f"{why}; every layer has a rule for its per-row gradients")
-    return Choice(Method.FUNCTORCH, f"{why}; a layer has no rule for its per-row gradients")
 
 
 class PrivateOptimisation:
@@ -296,13 +221,14 @@ class PrivateOptimisation:
             raise ValueError(f"loss_of gave losses of shape {tuple(losses.shape)} for {len(rows)} + {beside} rows")
         if self.method is not Method.GHOST:
             losses.sum().backward(inputs=self._reached)
+            self._check_all_used("grad_sample")
             for parameter in self._optimizer.params:
                 # Under autocast they come in half precision; a norm in it could be below the true one.
-                if parameter.grad_sample is not None:
-                    parameter.grad_sample = parameter.grad_sample.to(parameter.dtype)
+                parameter.grad_sample = parameter.grad_sample.to(parameter.dtype)
             norms = torch.stack([each.flatten(1).norm(2, dim=1) for each in self._optimizer.grad_samples]).norm(2, 0)
             return torch.isfinite(norms)
         losses.sum().backward(retain_graph=True, inputs=self._reached)
+        self._check_all_used("_norm_sample")
         # Norms are known now; the gradients of the sum are not wanted.
         self._optimizer.original_optimizer.zero_grad()
         norms = wrapped.get_norm_sample()
@@ -310,6 +236,10 @@ class PrivateOptimisation:
         wrapped.disable_hooks()
         (factors.detach() * losses).sum().backward()
         return torch.isfinite(norms)
+
+    def _check_all_used(self, name: str) -> None:
+        if any(getattr(parameter, name, None) is None for parameter in self._optimizer.params):
+            raise ValueError("a parameter took no part in the losses: every layer must be called at every step")
 
     def _nothing(self) -> None:
         """An empty part: no record was drawn."""

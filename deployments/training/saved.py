@@ -10,8 +10,8 @@ from accounting.values import InvalidValueError
 from deployments.training.bring import Brought, bring
 from deployments.training.checkpoint import recipe_to_wire
 from deployments.training.features import Meaning
+from deployments.training.methods import Choice, Method
 from deployments.training.models import Architecture, Form, build
-from deployments.training.private import Choice, Method
 from deployments.training.recipe import Recipe
 from deployments.training.stored import read_tensors, write_tensors
 from deployments.training.trainer import Model, TrainedModel

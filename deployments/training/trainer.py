@@ -3,8 +3,8 @@
 What leaves a run before its end is the number of steps done. Losses are of private rows, and are told to nobody; so
 nothing here stops early, chooses or tunes by them. The learning rate follows the step count alone.
 
-`torch.compile` is not offered: what Opacus computes per row hangs on hooks of every layer, forward and backward, which
-a compiled module does not run.
+`torch.compile` is not offered: what Opacus computes per row hangs on hooks of every layer, at each of which a compiled
+module breaks off, and it was measured to be no faster.
 """
 
 from collections.abc import Callable, Collection
@@ -22,8 +22,9 @@ from deployments.training.checkpoint import read_checkpoint, write_checkpoint
 from deployments.training.distributed import SharedOptimisation
 from deployments.training.features import Features, Meaning, Target
 from deployments.training.learning import BroughtForm, OptimizerName, Precision, Task, learning_rate
+from deployments.training.methods import Choice, Method, check_module, choose_method
 from deployments.training.models import Architecture, build
-from deployments.training.private import Choice, Method, Options, PrivateOptimisation, check_module, choose_method
+from deployments.training.private import Options, PrivateOptimisation
 from deployments.training.recipe import Recipe
 
 Model = Architecture | Brought

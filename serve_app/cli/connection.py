@@ -49,11 +49,11 @@ class Connection:
     token: str
     tenant_id: str
 
-    def client(self) -> "PrivacyClient":
-        """A client that asks there with that token."""
+    def client(self, *, timeout: float = 30.0) -> "PrivacyClient":
+        """A client that asks there with that token, and waits so many seconds for an answer."""
         from serve_app.client.client import PrivacyClient
 
-        return PrivacyClient(self.url, self.token)
+        return PrivacyClient(self.url, self.token, timeout=timeout)
 
 
 def data_folder(home: Path | None) -> Path:

@@ -8,7 +8,19 @@ from typing import Annotated
 
 import typer
 
-from serve_app.cli import acceptance, access, audit, auditing, datasets, keys, operators, proving, releasing, spending
+from serve_app.cli import (
+    acceptance,
+    access,
+    audit,
+    audit_training,
+    auditing,
+    datasets,
+    keys,
+    operators,
+    proving,
+    releasing,
+    spending,
+)
 from serve_app.cli.options import Home
 from serve_app.cli.output import USAGE, complain
 
@@ -55,11 +67,18 @@ for command in (
     releasing.select,
     releasing.preview,
     datasets.dataset,
+    training.rows,
+    ordering.generate,
+    ordering.train,
+    training.training,
+    training.report,
+    evaluating.evaluate,
     operators.adjust,
     proving.proof,
     proving.verify,
     audit.audit,
     auditing.audit_mechanism,
+    audit_training.audit_training,
     acceptance.accept_ledger,
     keys.rotate_key,
 ):

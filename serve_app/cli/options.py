@@ -2,9 +2,10 @@
 
 import math
 import re
+from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -51,6 +52,11 @@ def data_values(text: str) -> list[int | float]:
     return [_number(part.strip()) for part in text.split(",")]
 
 
+def given(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that have a value, for a body that leaves out what was not said."""
+    return {name: value for name, value in options.items() if value is not None}
+
+
 def _number(text: str) -> int | float:
     try:
         value = int(text) if _WHOLE.fullmatch(text) else float(text)
@@ -75,3 +81,5 @@ Home = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print the whole answer as JSON.")]
 Epsilon = Annotated[str, typer.Option(callback=decimal_option, help="Epsilon, as an exact decimal.")]
 Delta = Annotated[str | None, typer.Option(callback=decimal_option, help="Delta, as an exact decimal. (default: 0)")]
+Key = Annotated[str | None, typer.Option(help="Idempotency key. (default: a fresh one)")]
+Job = Annotated[str | None, typer.Option(help="Job that the charge belongs to. (default: the key)")]

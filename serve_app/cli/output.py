@@ -1,8 +1,10 @@
 """How commands speak: results on stdout, everything else on stderr, and an exit status that scripts can rely on."""
 
 import json
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, NoReturn
 
 import typer
@@ -39,6 +41,22 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
     for row in rows:
         drawn.add_row(*row)
     return drawn
+
+
+def deliver(content: bytes, output: Path | None) -> None:
+    """A document on stdout, or in the file that was named.
+
+    Raises:
+        CommandError: If the file cannot be written.
+    """
+    if output is None:
+        sys.stdout.buffer.write(content)
+        return
+    try:
+        output.write_bytes(content)
+    except OSError as error:
+        raise CommandError(f"{output} cannot be written: {error.strerror}", USAGE) from None
+    complain(f"written to {output}")
 
 
 @contextmanager

@@ -10,7 +10,7 @@ import typer
 
 from serve_app.cli.connection import connect
 from serve_app.cli.options import AsJson, Home, Tenant, Token, Url
-from serve_app.cli.output import REFUSED, USAGE, CommandError, complain, console, errors_reported
+from serve_app.cli.output import REFUSED, USAGE, CommandError, console, deliver, errors_reported
 
 STDIN = Path("-")
 
@@ -46,14 +46,7 @@ def proof(
                 else calls.proof_of(format, allocation_id=allocation, plan_id=plan, history=history)
             )
             document = client.send_raw(call).content
-        if output is None:
-            sys.stdout.buffer.write(document)
-            return
-        try:
-            output.write_bytes(document)
-        except OSError as error:
-            raise CommandError(f"{output} cannot be written: {error.strerror}", USAGE) from None
-    complain(f"written to {output}")
+        deliver(document, output)
 
 
 def verify(

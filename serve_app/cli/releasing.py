@@ -9,7 +9,7 @@ import typer
 
 from serve_app.cli.connection import connect
 from serve_app.cli.keyed import replay_note, unknown_outcome
-from serve_app.cli.options import AsJson, Delta, Home, Tenant, Token, Url, data_values, decimal_option
+from serve_app.cli.options import AsJson, Delta, Home, Job, Key, Tenant, Token, Url, data_values, decimal_option, given
 from serve_app.cli.output import answer_in, console, errors_reported
 
 Epsilon = Annotated[
@@ -22,8 +22,6 @@ Confidence = Annotated[
     str | None,
     typer.Option(callback=decimal_option, help="Probability that the accuracy told is kept. (default: 0.95)"),
 ]
-Job = Annotated[str | None, typer.Option(help="Job that the charge belongs to. (default: the key)")]
-Key = Annotated[str | None, typer.Option(help="Idempotency key. (default: a fresh one)")]
 Integers = Annotated[bool, typer.Option("--integers", help="Whole numbers in, whole numbers out.")]
 Monotonic = Annotated[
     bool, typer.Option("--monotonic", help="One person moves all scores in the same direction: half the cost.")
@@ -55,7 +53,7 @@ def apply(
 
     _check_one_of(epsilon, scale)
     key = key or str(uuid.uuid4())
-    body = _without_none(
+    body = given(
         {
             "mechanism": mechanism,
             "epsilon": epsilon,
@@ -109,7 +107,7 @@ def select(
 
     _check_one_of(epsilon, scale)
     key = key or str(uuid.uuid4())
-    body = _without_none(
+    body = given(
         {
             "scores": _scores(scores),
             "candidates": None if candidates is None else [name.strip() for name in candidates.split(",")],
@@ -160,7 +158,7 @@ def preview(
     from serve_app.client import calls
 
     _check_one_of(epsilon, scale)
-    body = _without_none(
+    body = given(
         {
             "mechanism": mechanism,
             "sensitivity": sensitivity,
@@ -219,7 +217,3 @@ def _check_one_of(epsilon: str | None, scale: str | None) -> None:
         raise typer.BadParameter(
             "give --epsilon, what it may cost, or --scale, the noise itself; one follows from the other"
         )
-
-
-def _without_none(body: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in body.items() if value is not None}

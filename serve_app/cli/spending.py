@@ -15,10 +15,12 @@ from serve_app.cli.options import (
     Delta,
     Epsilon,
     Home,
+    Key,
     Tenant,
     Token,
     Url,
     decimal_option,
+    given,
 )
 from serve_app.cli.output import answer_in, console, errors_reported, exact_json, table
 
@@ -102,7 +104,7 @@ def allocate(
     epsilon: Epsilon,
     job: Annotated[str, typer.Option(help="Job that the charge belongs to.")],
     delta: Delta = None,
-    key: Annotated[str | None, typer.Option(help="Idempotency key. (default: a fresh one)")] = None,
+    key: Key = None,
     reserve: Annotated[bool, typer.Option("--reserve", help="Hold it, to be committed or voided later.")] = False,
     dataset: Annotated[str | None, typer.Option(help="Registered data set that is used.")] = None,
     partition: Annotated[str | None, typer.Option(help="Registered partition of it that is used alone.")] = None,
@@ -116,8 +118,7 @@ def allocate(
     from serve_app.client import calls
 
     body = {"job_id": job, "epsilon": epsilon, "delta": delta or "0", "mode": "reserve" if reserve else "consume"}
-    scopes = {"dataset_id": dataset, "partition": partition}
-    body |= {name: value for name, value in scopes.items() if value is not None}
+    body |= given({"dataset_id": dataset, "partition": partition})
     key = key or str(uuid.uuid4())
     with errors_reported(unknown_outcome(key)):
         connection = connect(url, token, tenant, home, "analyst")

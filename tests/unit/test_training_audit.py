@@ -9,7 +9,8 @@ from torch import nn
 
 from accounting.values import InvalidValueError
 from deployments.training.canary_audit import audit, canary_scores
-from deployments.training.private import Method, Options, PrivateOptimisation
+from deployments.training.methods import Method
+from deployments.training.private import Options, PrivateOptimisation
 from deployments.training.recipe import Recipe
 
 DELTA = 1e-5

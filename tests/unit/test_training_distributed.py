@@ -10,7 +10,7 @@ import pytest
 import torch
 from scipy import stats
 
-from deployments.training.private import Method
+from deployments.training.methods import Method
 from tests.training_workers import LOUD, NOISY_STEPS, alone
 
 Found = dict[str, Any]

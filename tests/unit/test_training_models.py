@@ -34,8 +34,9 @@ from deployments.training.learning import (
     Task,
     learning_rate,
 )
+from deployments.training.methods import Method, check_module
 from deployments.training.models import Architecture, Form, build
-from deployments.training.private import Method, Options, PrivateOptimisation, check_module
+from deployments.training.private import Options, PrivateOptimisation
 from deployments.training.recipe import Recipe
 from deployments.training.saved import load_model, save_model
 from deployments.training.trainer import losses_of, train

@@ -6,22 +6,15 @@ from typing import cast
 
 import pytest
 import torch
+from opacus.grad_sample import grad_sample_module
 from scipy import stats
 from torch import Tensor, nn
 from torch.nn import functional
 
 from accounting.values import InvalidValueError
+from deployments.training.methods import Method, check_module, choose_method
 from deployments.training.models import Architecture, Form, build
-from deployments.training.private import (
-    DivergedError,
-    LossOf,
-    Method,
-    Options,
-    OverrunError,
-    PrivateOptimisation,
-    check_module,
-    choose_method,
-)
+from deployments.training.private import DivergedError, LossOf, Options, OverrunError, PrivateOptimisation
 from deployments.training.recipe import Recipe
 
 RECORDS = 60
@@ -182,6 +175,47 @@ def test_running_out_of_memory_halves_the_parts_and_changes_nothing_else(method:
     cast(nn.Sequential, run.bare)[0].register_forward_hook(lambda *seen: inside.append(seen[2]))
     assert torch.allclose(run.released(rows, hungry), expected, atol=1e-6)
     assert run.private.physical_batch == 6
+
+
+@pytest.mark.parametrize("method", [Method.HOOKS, Method.FUNCTORCH])
+def test_half_a_layers_gradients_are_forgotten(method: Method, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Memory that runs out between a layer's weight and its bias leaves no row's gradient behind, to be added twice."""
+    expected = Run(Options(method=method)).released(torch.arange(8))
+    create, calls = grad_sample_module.create_or_accumulate_grad_sample, [0]
+
+    def hungry(**given: object) -> None:
+        calls[0] += 1
+        if calls[0] == 2:
+            raise torch.OutOfMemoryError("there is none for the second parameter")
+        create(**given)
+
+    monkeypatch.setattr(grad_sample_module, "create_or_accumulate_grad_sample", hungry)
+    run = Run(Options(method=method, physical_batch=8))
+    assert torch.allclose(run.released(torch.arange(8)), expected, atol=1e-6)
+    assert run.private.physical_batch == 4
+
+
+class Sometimes(nn.Module):
+    """Has a layer that it does not always call."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second, self.both = nn.Linear(6, 3), nn.Linear(3, 3), True
+
+    def forward(self, rows: Tensor) -> Tensor:
+        outputs: Tensor = self.first(rows)
+        return self.second(outputs) if self.both else outputs
+
+
+@pytest.mark.parametrize("method", Method)
+def test_a_layer_that_is_left_out_is_refused(method: Method) -> None:
+    """Its norm of an earlier step is not taken for one of this."""
+    module = Sometimes()
+    run = Run(Options(method=method), module=module)
+    run.released(torch.arange(8))
+    module.both = False
+    with pytest.raises(ValueError, match="every layer must be called"):
+        run.released(torch.arange(8))
 
 
 def _out_of_memory(_: Tensor) -> None:
