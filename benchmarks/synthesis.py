@@ -177,7 +177,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     summary = (__doc__ or "").partition("\n")[0]
     parser = argparse.ArgumentParser(prog="python -m benchmarks.synthesis", description=summary)
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"), metavar="FOLDER")
+    parser.add_argument("--data", type=Path, default=Path("data"), metavar="FOLDER")
     parser.add_argument("--seeds", type=int, default=3, help="runs of each model")
     parser.add_argument("--epsilons", type=_epsilon, nargs="+", default=EPSILONS)
     parser.add_argument("--models", choices=tuple(PRIVATE), nargs="+", default=tuple(PRIVATE))

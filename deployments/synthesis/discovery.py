@@ -31,7 +31,7 @@ from accounting.plans import price_plan
 from accounting.values import MAX_PLACES, InvalidValueError, PrivacyLoss, round_down, round_up
 from deployments.mechanisms.threshold import FrequentValues
 from deployments.synthesis.draws import Draws
-from deployments.synthesis.schema import MAX_CODES, MAX_TEXT, OTHER, Category, Column, Number, Schema
+from deployments.synthesis.schema import MAX_CODES, MAX_TEXT, OTHER, Category, Column, Number, Schema, evenly
 from deployments.synthesis.table import Columns, as_numbers, as_text, encode
 
 GRID = 1024
@@ -152,9 +152,22 @@ def discover(columns: Columns, plan: DiscoveryPlan) -> Schema:
         InvalidValueError: If the values do not fit the outline. No noise has been drawn then.
         PricingDisagreementError: If OpenDP cannot confirm the price of a step.
     """
-    encode(columns, _roughly(plan.outline))
+    encode(columns, roughly(plan.outline))
     draws = Draws(plan.event, plan.delta)
     return Schema(tuple(_found(column, columns, plan, draws) for column in plan.outline))
+
+
+def roughly(outline: Outline) -> Schema:
+    """A schema that every table with that outline fits, and that has about as many codes as what is found will have."""
+
+    def rough(column: Column | UnknownCategory | UnknownNumber) -> Column:
+        if isinstance(column, UnknownCategory):
+            return Category(column.name, ("?",))
+        if isinstance(column, UnknownNumber):
+            return Number(column.name, _rough_edges(column), column.whole, column.missing)
+        return column
+
+    return Schema(tuple(rough(column) for column in outline))
 
 
 def _found(
@@ -193,21 +206,16 @@ def _grid(column: UnknownNumber) -> npt.NDArray[np.float64]:
     return np.unique(np.clip(np.round(points), column.lower + 1, column.upper - 1)) if column.whole else points
 
 
-def _roughly(outline: Outline) -> Schema:
-    """A schema that every table with that outline fits."""
-
-    def rough(column: Column | UnknownCategory | UnknownNumber) -> Column:
-        if isinstance(column, UnknownCategory):
-            return Category(column.name, ("?",))
-        if isinstance(column, UnknownNumber):
-            return Number(column.name, (column.lower, column.upper), column.whole, column.missing)
-        return column
-
-    return Schema(tuple(rough(column) for column in outline))
+def _rough_edges(column: UnknownNumber) -> tuple[float, ...]:
+    if not (column.lower < column.upper and 1 <= column.bins <= MAX_BINS):
+        # Refused as a schema's edges, or bins, would be.
+        return column.lower, column.upper
+    edges = evenly(column.lower, column.upper, column.bins)
+    return tuple(sorted({float(round(edge)) for edge in edges})) if column.whole else edges
 
 
 def _check(outline: Outline) -> None:
-    _roughly(outline)
+    roughly(outline)
     for at, column in enumerate(outline):
         if isinstance(column, UnknownNumber):
             most = min(MAX_BINS, int(column.upper - column.lower)) if column.whole else MAX_BINS

@@ -24,10 +24,23 @@ def read_table(path: Path, schema: Schema) -> Table:
     Raises:
         InvalidValueError: If the file is not there or not of its kind, or its values do not fit the schema.
     """
+    return encode(read_columns(path, schema.names), schema)
+
+
+def read_columns(path: Path, names: Sequence[str]) -> Columns:
+    """Reads the columns of these names, as they stand in the file. A missing one is left for `encode` to refuse.
+
+    Args:
+        path: As for `read_table`.
+        names: Of columns.
+
+    Raises:
+        InvalidValueError: If the file is not there or not of its kind.
+    """
     suffix = _suffix(path)
     if not path.is_file():
         raise InvalidValueError("path", f"{path.name} is not there: give the path of a file")
-    return encode(_read_csv(path, schema) if suffix == ".csv" else _read_parquet(path, schema), schema)
+    return _read_csv(path, names) if suffix == ".csv" else _read_parquet(path, names)
 
 
 def write_rows(path: Path, columns: Mapping[str, Sequence[str | int | float | None]]) -> None:
@@ -56,7 +69,7 @@ def _suffix(path: Path) -> str:
     return suffix
 
 
-def _read_csv(path: Path, schema: Schema) -> Columns:
+def _read_csv(path: Path, wanted: Sequence[str]) -> Columns:
     try:
         # A spreadsheet may have put a byte order mark before the first name.
         with path.open(encoding="utf-8-sig", newline="") as file:
@@ -69,26 +82,26 @@ def _read_csv(path: Path, schema: Schema) -> Columns:
     if not lines:
         raise InvalidValueError("path", f"{path.name} is empty: it must have a header and rows")
     header, *rows = lines
-    places = _places([name.strip() for name in header], schema)
+    places = _places([name.strip() for name in header], wanted)
     for at, row in enumerate(rows):
         if len(row) != len(header):
             raise InvalidValueError(f"rows[{at}]", f"has {len(row)} cells, but the header has {len(header)}")
     return {name: [row[place] for row in rows] for name, place in places.items()}
 
 
-def _read_parquet(path: Path, schema: Schema) -> Columns:
+def _read_parquet(path: Path, wanted: Sequence[str]) -> Columns:
     try:
         with pyarrow.parquet.ParquetFile(path) as file:
-            places = _places(file.schema_arrow.names, schema)
+            places = _places(file.schema_arrow.names, wanted)
             table = file.read(columns=list(places))
     except (pyarrow.ArrowException, OSError):
         raise InvalidValueError("path", f"{path.name} is not a Parquet file that can be read") from None
     return {name: table.column(name).to_pylist() for name in places}
 
 
-def _places(header: list[str], schema: Schema) -> dict[str, int]:
-    """Where the schema's columns stand; a missing one is left for `encode` to refuse."""
-    for name in schema.names:
+def _places(header: list[str], wanted: Sequence[str]) -> dict[str, int]:
+    """Where the wanted columns stand."""
+    for name in wanted:
         if header.count(name) > 1:
             raise InvalidValueError(name, "is the name of several columns in the file: name every column differently")
-    return {name: header.index(name) for name in schema.names if name in header}
+    return {name: header.index(name) for name in wanted if name in header}

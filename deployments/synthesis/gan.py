@@ -1,5 +1,8 @@
-"""Fits a conditional GAN privately (a CTGAN after Xu et al. 2019, trained as in Xie et al. 2018; several steps of the
-discriminator for each of the generator after Bie et al. 2023) and keeps its generator.
+"""Fits a conditional GAN privately (a CTGAN after Xu et al. 2019, trained as in Xie et al. 2018); keeps its generator.
+
+The discriminator must stay ahead of the generator in spite of its noise (Bie et al. 2023): by a higher learning rate,
+and where `turns` says so by more steps. Unlike in Xu et al. the generator draws column by column, each seeing those
+before it, and the column of a condition has its value without being taught to.
 
 Only the discriminator sees records. Each of its steps is one forward and one backward pass over records and made-up
 rows together, and each is charged. The generator learns from a plain copy of it, so that nothing of a generator's step
@@ -33,7 +36,6 @@ from deployments.training.private import Options, PrivateOptimisation, entropy_g
 _SLOPE = 0.2
 _TEMPERATURE = 0.7
 _INERTIA = 0.5
-_AHEAD = float(__import__("os").environ.get("AHEAD","5"))
 """Two networks that chase each other circle with more of it (Radford et al. 2016)."""
 
 
@@ -106,8 +108,10 @@ class Adversaries:
         judge = discriminator(self.generator.width, settings.hidden).to(device)
         self._copy = copy.deepcopy(judge).requires_grad_(False)
         rate, turns = settings.learning_rate, max(1, steps // settings.turns)
+        assert rate is not None
+        assert settings.pursuit is not None
         self.judge = Learner(judge, rate, steps, _INERTIA)
-        self.maker = Learner(self.generator, min(1.0, _AHEAD * rate), turns, _INERTIA)
+        self.maker = Learner(self.generator, settings.pursuit * rate, turns, _INERTIA)
 
     def made_up(self, rows: int) -> Tensor:
         """Made-up rows, each beside its condition."""
@@ -158,7 +162,7 @@ def fit(
     settings, recipe, columns = plan.settings, plan.recipe, len(table.schema.columns)
     assert isinstance(settings, GanSettings)
     turns, options = settings.turns, options or Options()
-    kept = checkpoint.load() if checkpoint else None
+    kept = checkpoint.load() if checkpoint is not None else None
     done = 0 if kept is None else int(kept["done"])
     if kept is None:
         shares = release_shares(table, recipe.records, plan.counts, plan.delta)
@@ -168,8 +172,8 @@ def fit(
     if kept is not None:
         both.judge.load("discriminator", kept)
         both.maker.load("generator", kept)
-        both.judge.follow(done)
-        both.maker.follow(done // turns)
+        both.judge.set_rate(done)
+        both.maker.set_rate(done // turns)
     optimisation = PrivateOptimisation(
         both.judge.module, both.judge.optimizer, recipe, options, beside=recipe.batch, done=done
     )
@@ -189,10 +193,10 @@ def fit(
         both.judge.follow(done)
         if done % turns == 0:
             both.improve_generator(recipe.batch, done // turns)
-        if checkpoint and checkpoint.due(done):
+        if checkpoint is not None and checkpoint.due(done):
             states = {**both.judge.state("discriminator"), **both.maker.state("generator")}
             checkpoint.save(done, {"done": torch.tensor(done), **shares_to_state(shares), **states})
-        stopped = bool(progress and progress(done))
+        stopped = progress is not None and progress(done)
         return stopped
 
     optimisation.run(loss_of, after_step)

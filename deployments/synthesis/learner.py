@@ -57,13 +57,17 @@ class Learner:
         self.optimizer = torch.optim.Adam(module.parameters(), lr=0.0, betas=(inertia, 0.999))
         self.average = [parameter.detach().clone() for parameter in module.parameters()]
         self._peak, self._steps = peak, steps
-        self.follow(0)
+        self.set_rate(0)
 
     def follow(self, done: int) -> None:
-        """Takes the parameters after so many steps into the average and sets the rate of the next step."""
+        """After so many steps: takes the parameters into the average and sets the rate of the next step."""
         memory = min(_MEMORY, (1 + done) / (10 + done))
         for average, parameter in zip(self.average, self.module.parameters(), strict=True):
             average.lerp_(parameter.detach(), 1 - memory)
+        self.set_rate(done)
+
+    def set_rate(self, done: int) -> None:
+        """Sets the rate of the step that comes after so many."""
         warm = min(1.0, (done + 1) / _WARM_UP)
         late = max(0.0, 2 * done / self._steps - 1)
         for group in self.optimizer.param_groups:

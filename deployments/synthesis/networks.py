@@ -37,6 +37,8 @@ MAX_UNITS = 4096
 COUNTS_SHARE = Decimal("0.3")
 """What the counts would cost alone, of epsilon. Composed with the steps they add about a tenth to their noise."""
 PLAN_VERSION = 1
+_MUCH_NOISE = Decimal(5)
+"""Up to which epsilon a GAN learns fast."""
 _LEAST_BATCH, _MOST_BATCH, _PART = 256, 8192, 20
 _DIGITS = Context(prec=12, rounding=ROUND_CEILING)
 _COUNT_REACH = Decimal(1)
@@ -51,7 +53,7 @@ class Settings:
         batch: Rows that a step draws on average; None for a twentieth of the records, within 256 and 8,192.
         epochs: How often a row takes part on average; None for `steps` of the network's kind.
         clip: L2 norm to which each row's gradient is clipped.
-        learning_rate: Of Adam, at its highest.
+        learning_rate: Of Adam, at its highest; None for the kind's own.
         hidden: Units of each hidden layer.
         latent: Numbers that a row is made from.
     """
@@ -59,12 +61,12 @@ class Settings:
     batch: int | None = None
     epochs: Decimal | None = None
     clip: Decimal = Decimal(1)
-    learning_rate: float = 5e-3
+    learning_rate: float | None = None
     hidden: int = 32
     latent: int = 4
 
     def __post_init__(self) -> None:
-        if not 0 < self.learning_rate <= 1:
+        if self.learning_rate is not None and not 0 < self.learning_rate <= 1:
             raise InvalidValueError("learning_rate", "must be greater than 0 and at most 1")
         for name, units in (("hidden", self.hidden), ("latent", self.latent)):
             if not 1 <= units <= MAX_UNITS:
@@ -89,26 +91,40 @@ class TvaeSettings(Settings):
         if not 0 <= self.divergence <= 100:
             raise InvalidValueError("divergence", "must be from 0 to 100")
 
+    def at(self, epsilon: Decimal) -> "TvaeSettings":
+        """The settings with what depends on epsilon filled in: here nothing does."""
+        return replace(self, learning_rate=self.learning_rate or 5e-3)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GanSettings(Settings):
     """Of a generator and a discriminator.
 
     Attributes:
+        learning_rate: Of the discriminator's Adam, at its highest; None for one that fits epsilon.
+        pursuit: The generator's rate as a part of that, up to 1; None likewise.
         turns: Steps of the discriminator for each of the generator, from 1 to 100.
     """
 
-    hidden: int = 128
-    latent: int = 64
-    turns: int = 3
+    hidden: int = 64
+    latent: int = 16
+    pursuit: float | None = None
+    turns: int = 1
 
     kind = "dp-ctgan"
-    steps = 1500
+    steps = 1200
 
     def __post_init__(self) -> None:
         Settings.__post_init__(self)
+        if self.pursuit is not None and not 0 < self.pursuit <= 1:
+            raise InvalidValueError("pursuit", "must be greater than 0 and at most 1")
         if not 1 <= self.turns <= 100:
             raise InvalidValueError("turns", "must be from 1 to 100")
+
+    def at(self, epsilon: Decimal) -> "GanSettings":
+        """The settings with what depends on epsilon filled in: with little noise, both learn better slowly."""
+        rate, pursuit = (5e-3, 0.5) if epsilon <= _MUCH_NOISE else (3e-3, 1 / 3)
+        return replace(self, learning_rate=self.learning_rate or rate, pursuit=self.pursuit or pursuit)
 
 
 S = TypeVar("S", TvaeSettings, GanSettings)
@@ -196,7 +212,8 @@ def _plan(schema: Schema, records: int, epsilon: Decimal, delta: Decimal, settin
     multiplier = least_noise(lambda noise: _event(columns, counts, records, batch, steps, noise), epsilon, delta)
     recipe = Recipe(records, batch, steps, settings.clip, multiplier)
     epochs = _DIGITS.divide(Decimal(batch * steps), Decimal(records))
-    return NetworkPlan(schema, replace(settings, batch=batch, epochs=epochs), recipe, counts, epsilon, delta)
+    settled = replace(settings.at(epsilon), batch=batch, epochs=epochs)
+    return NetworkPlan(schema, settled, recipe, counts, epsilon, delta)
 
 
 def _check(schema: Schema, records: int, epsilon: Decimal, delta: Decimal) -> None:

@@ -148,7 +148,7 @@ def evenly(lower: float, upper: float, bins: int) -> tuple[float, ...]:
 
 def schema_to_wire(schema: Schema) -> dict[str, Any]:
     """The schema as JSON-ready data."""
-    return {"columns": [_column_to_wire(column) for column in schema.columns]}
+    return {"columns": [column_to_wire(column) for column in schema.columns]}
 
 
 def schema_from_wire(data: object, path: str = "schema") -> Schema:
@@ -163,11 +163,47 @@ def schema_from_wire(data: object, path: str = "schema") -> Schema:
     """
     found = wire.members(data, path, {"columns"})
     columns = wire.listed(found["columns"], f"{path}.columns")
-    made = tuple(_column_from_wire(column, f"{path}.columns[{at}]") for at, column in enumerate(columns))
+    made = tuple(column_from_wire(column, f"{path}.columns[{at}]") for at, column in enumerate(columns))
     try:
         return Schema(made)
     except InvalidValueError as error:
         raise InvalidValueError(f"{path}.{error.field}", error.reason) from None
+
+
+def column_to_wire(column: Column) -> dict[str, Any]:
+    """A column as JSON-ready data."""
+    if isinstance(column, Category):
+        return {"kind": "category", "name": column.name, "values": list(column.values)}
+    return {
+        "kind": "number",
+        "name": column.name,
+        "edges": list(column.edges),
+        "whole": column.whole,
+        "missing": column.missing,
+    }
+
+
+def column_from_wire(data: object, path: str) -> Column:
+    """The column that the data describes; checked as a whole by `Schema`.
+
+    Raises:
+        InvalidValueError: If something is missing, superfluous or of the wrong type.
+    """
+    kind = data.get("kind") if isinstance(data, Mapping) else None
+    if kind == "category":
+        found = wire.members(data, path, {"kind", "name", "values"})
+        values = wire.listed(found["values"], f"{path}.values")
+        texts = tuple(wire.typed(value, str, f"{path}.values[{at}]", "text") for at, value in enumerate(values))
+        return Category(wire.typed(found["name"], str, f"{path}.name", "text"), texts)
+    if kind == "number":
+        found = wire.members(data, path, {"kind", "name", "edges"}, frozenset({"whole", "missing"}))
+        edges = wire.listed(found["edges"], f"{path}.edges")
+        numbers = tuple(wire.number(edge, f"{path}.edges[{at}]") for at, edge in enumerate(edges))
+        whole, missing = (
+            wire.typed(found.get(name, False), bool, f"{path}.{name}", "true or false") for name in ("whole", "missing")
+        )
+        return Number(wire.typed(found["name"], str, f"{path}.name", "text"), numbers, whole, missing)
+    raise InvalidValueError(f"{path}.kind", "must be category or number")
 
 
 def _check_column(column: Column, path: str) -> None:
@@ -212,33 +248,3 @@ def _check_text(text: str, path: str) -> None:
         raise InvalidValueError(path, f"must have at most {MAX_TEXT} characters, all printable")
     if text != text.strip():
         raise InvalidValueError(path, "must have no space around it: cells are read without it")
-
-
-def _column_to_wire(column: Column) -> dict[str, Any]:
-    if isinstance(column, Category):
-        return {"kind": "category", "name": column.name, "values": list(column.values)}
-    return {
-        "kind": "number",
-        "name": column.name,
-        "edges": list(column.edges),
-        "whole": column.whole,
-        "missing": column.missing,
-    }
-
-
-def _column_from_wire(data: object, path: str) -> Column:
-    kind = data.get("kind") if isinstance(data, Mapping) else None
-    if kind == "category":
-        found = wire.members(data, path, {"kind", "name", "values"})
-        values = wire.listed(found["values"], f"{path}.values")
-        texts = tuple(wire.typed(value, str, f"{path}.values[{at}]", "text") for at, value in enumerate(values))
-        return Category(wire.typed(found["name"], str, f"{path}.name", "text"), texts)
-    if kind == "number":
-        found = wire.members(data, path, {"kind", "name", "edges"}, frozenset({"whole", "missing"}))
-        edges = wire.listed(found["edges"], f"{path}.edges")
-        numbers = tuple(wire.number(edge, f"{path}.edges[{at}]") for at, edge in enumerate(edges))
-        whole, missing = (
-            wire.typed(found.get(name, False), bool, f"{path}.{name}", "true or false") for name in ("whole", "missing")
-        )
-        return Number(wire.typed(found["name"], str, f"{path}.name", "text"), numbers, whole, missing)
-    raise InvalidValueError(f"{path}.kind", "must be category or number")

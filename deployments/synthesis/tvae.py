@@ -95,10 +95,11 @@ def fit(
     check_table(table, plan, TvaeSettings.kind)
     settings, recipe, sizes = plan.settings, plan.recipe, table.schema.sizes
     assert isinstance(settings, TvaeSettings)
+    assert settings.learning_rate is not None
     divergence, latent, options = settings.divergence, settings.latent, options or Options()
     device = options.device
     module = Autoencoder(sizes, settings.hidden, latent)
-    kept = checkpoint.load() if checkpoint else None
+    kept = checkpoint.load() if checkpoint is not None else None
     done, shares = 0, None
     if kept is not None:
         done, shares = int(kept["done"]), shares_from_state(kept, len(sizes))
@@ -108,7 +109,7 @@ def fit(
     learner = Learner(module.to(device), settings.learning_rate, recipe.steps)
     if kept is not None:
         learner.load("network", kept)
-        learner.follow(done)
+        learner.set_rate(done)
     optimisation = PrivateOptimisation(module, learner.optimizer, recipe, options, done=done)
     places = torch.from_numpy(table.codes + starts_of(sizes)).to(device)
     noise = entropy_generator(device)
@@ -124,9 +125,9 @@ def fit(
     def after_step(done: int) -> bool:
         nonlocal stopped
         learner.follow(done)
-        if checkpoint and checkpoint.due(done):
+        if checkpoint is not None and checkpoint.due(done):
             checkpoint.save(done, {"done": torch.tensor(done), **shares_to_state(shares), **learner.state("network")})
-        stopped = bool(progress and progress(done))
+        stopped = progress is not None and progress(done)
         return stopped
 
     optimisation.run(loss_of, after_step)
