@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Sequence
 from decimal import Decimal
 from fractions import Fraction
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -293,6 +294,8 @@ def _few_points(event: Event, interval: float) -> bool:
     return isinstance(event, _OF_FEW_LOSSES) or _width(event) <= 1_100 * interval
 
 
+# Most of a price's work, and the same at every delta and for every number of steps. At most ten megabytes each.
+@lru_cache(maxsize=4)
 def _distribution(event: Event, interval: float) -> "PrivacyLossDistribution":
     from dp_accounting.pld import privacy_loss_distribution as pld
     from dp_accounting.pld.common import DifferentialPrivacyParameters

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from accounting.values import NO_LOSS, InvalidValueError, PrivacyLoss, decimal_text
-from deployments.reporting.report import PrivacyReport
+from deployments.reporting.facts import JobFacts
 
-MAX_REPORTS = 100
+MAX_JOBS = 100
 TOGETHER = (
     "Who may see several of these models has seen all that they cost together: epsilons and deltas of jobs on the same "
     "data add up (Dwork and Roth 2014, Theorem 3.16). The data set's own budget may count them more tightly."
@@ -16,46 +16,46 @@ TOGETHER = (
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Reports side by side.
+    """Jobs side by side.
 
     Attributes:
-        reports: In the order given, at least two.
+        jobs: In the order given, at least two.
         warnings: In what they differ, so that their epsilons are not about the same thing.
         together: For each data set, what the jobs on it have cost together, by basic composition, exact.
     """
 
-    reports: tuple[PrivacyReport, ...]
+    jobs: tuple[JobFacts, ...]
     warnings: tuple[str, ...]
     together: tuple[tuple[str, PrivacyLoss], ...]
 
 
-def compare(reports: Sequence[PrivacyReport]) -> Comparison:
-    """Puts reports side by side.
+def compare(jobs: Sequence[JobFacts]) -> Comparison:
+    """Puts jobs side by side.
 
     Args:
-        reports: 2 to `MAX_REPORTS`, of different jobs of one tenant.
+        jobs: 2 to `MAX_JOBS`, different ones of one tenant.
 
     Raises:
         InvalidValueError: If they are not such.
     """
-    if not 2 <= len(reports) <= MAX_REPORTS:
-        raise InvalidValueError("jobs", f"must be from 2 to {MAX_REPORTS}")
-    if len({report.facts.job_id for report in reports}) < len(reports):
+    if not 2 <= len(jobs) <= MAX_JOBS:
+        raise InvalidValueError("jobs", f"must be from 2 to {MAX_JOBS}")
+    if len({facts.job_id for facts in jobs}) < len(jobs):
         raise InvalidValueError("jobs", "must be different from each other")
-    if len({report.facts.tenant_id for report in reports}) > 1:
+    if len({facts.tenant_id for facts in jobs}) > 1:
         raise InvalidValueError("jobs", "must be of one tenant")
     together: dict[str, PrivacyLoss] = {}
-    for report in reports:
-        name = report.facts.dataset_id
+    for facts in jobs:
+        name = facts.dataset_id
         if name is not None:
-            together[name] = together.get(name, NO_LOSS).plus(report.facts.spent)
-    return Comparison(tuple(reports), tuple(_warnings(reports)), tuple(together.items()))
+            together[name] = together.get(name, NO_LOSS).plus(facts.spent)
+    return Comparison(tuple(jobs), tuple(_warnings(jobs)), tuple(together.items()))
 
 
 def comparison_to_wire(comparison: Comparison) -> dict[str, Any]:
     """The comparison as JSON-ready data; decimals as strings, exact."""
     return {
-        "models": [_row(report) for report in comparison.reports],
+        "models": [_row(facts) for facts in comparison.jobs],
         "warnings": list(comparison.warnings),
         "together": [
             {"dataset_id": name, "epsilon": decimal_text(loss.epsilon), "delta": decimal_text(loss.delta)}
@@ -65,8 +65,7 @@ def comparison_to_wire(comparison: Comparison) -> dict[str, Any]:
     }
 
 
-def _row(report: PrivacyReport) -> dict[str, Any]:
-    facts = report.facts
+def _row(facts: JobFacts) -> dict[str, Any]:
     return {
         "job_id": facts.job_id,
         "model": facts.model,
@@ -75,8 +74,8 @@ def _row(report: PrivacyReport) -> dict[str, Any]:
         "epsilon": decimal_text(facts.spent.epsilon),
         "delta": decimal_text(facts.spent.delta),
         "target_epsilon": decimal_text(facts.target_epsilon),
-        "utilisation_percent": decimal_text(report.utilisation),
-        "level": None if report.level is None else report.level.value,
+        "utilisation_percent": decimal_text(facts.utilisation),
+        "level": None if facts.level is None else facts.level.value,
         "unit": facts.unit,
         "adjacency": facts.adjacency.value,
         "records": facts.records,
@@ -85,12 +84,12 @@ def _row(report: PrivacyReport) -> dict[str, Any]:
     }
 
 
-def _warnings(reports: Sequence[PrivacyReport]) -> list[str]:
+def _warnings(jobs: Sequence[JobFacts]) -> list[str]:
     compared = {
-        "privacy units": {report.facts.unit for report in reports},
-        "adjacencies": {report.facts.adjacency.value for report in reports},
-        "deltas": {decimal_text(report.facts.delta) for report in reports},
-        "data sets": {report.facts.dataset_id or "none" for report in reports},
+        "privacy units": {facts.unit for facts in jobs},
+        "adjacencies": {facts.adjacency.value for facts in jobs},
+        "deltas": {decimal_text(facts.delta) for facts in jobs},
+        "data sets": {facts.dataset_id or "none" for facts in jobs},
     }
     return [
         f"The {name} differ ({', '.join(sorted(values))}): the epsilons are not about the same thing."

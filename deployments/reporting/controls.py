@@ -132,8 +132,8 @@ def controls(facts: JobFacts) -> tuple[Control, ...]:
             "C1.1",
             "Confidential information is identified and kept",
             f"The data set is registered with its privacy unit ({facts.unit}) and a budget of its own."
-            if facts.dataset_id is not None
-            else "None: the job names no registered data set.",
+            if facts.registered
+            else "None: the job is on no data set that is registered with a budget of its own.",
             "That every confidential data set is registered is not shown by one that is.",
         ),
         Control(
@@ -149,6 +149,8 @@ def controls(facts: JobFacts) -> tuple[Control, ...]:
 def _bound(facts: JobFacts, so: str) -> str:
     if facts.status is HoldStatus.VOIDED:
         return "The job was voided before it read a record, so nothing was released by it."
+    if facts.status is HoldStatus.ADJUSTED:
+        return "None. An operator took the charge back, by a signed statement that nothing was released by the job."
     return (
         f"What the job releases is differentially private: {_spent(facts)}, for one {facts.unit} under "
         f"{ADJACENCIES[facts.adjacency]} adjacency. {so}"
@@ -161,6 +163,7 @@ def _ledger(facts: JobFacts) -> str:
         HoldStatus.COMMITTED: "The job's hold and its commit are",
         HoldStatus.VOIDED: "The job's hold and its void are",
         HoldStatus.EXPIRED: "The job's hold and its expiry are",
+        HoldStatus.ADJUSTED: "The job's hold, its end and the adjustment of its charge are",
     }[facts.status]
     return f"{ends} in an append-only ledger, each entry chained to the one before it by its hash."
 

@@ -29,15 +29,15 @@ def comparison_document(comparison: Comparison) -> Document:
     heads = ("model", "job", "ε", "δ", "target ε", "level", "status")
     rows = [
         (
-            _foreign(report.facts.model),
-            _foreign(report.facts.job_id),
-            _number(report.facts.spent.epsilon),
-            _number(report.facts.spent.delta),
-            _number(report.facts.target_epsilon),
-            _said("none" if report.level is None else report.level.value),
-            _said(report.facts.status.value),
+            _foreign(facts.model),
+            _foreign(facts.job_id),
+            _number(facts.spent.epsilon),
+            _number(facts.spent.delta),
+            _number(facts.target_epsilon),
+            _said("none" if facts.level is None else facts.level.value),
+            _said(facts.status.value),
         )
-        for report in comparison.reports
+        for facts in comparison.jobs
     ]
     blocks: list[Block] = [_table(heads, rows)]
     if comparison.warnings:
@@ -47,7 +47,7 @@ def comparison_document(comparison: Comparison) -> Document:
     if together:
         whole = (Paragraph(_said(TOGETHER)), _table(("data set", "ε together", "δ together"), together))
         sections.append(Section(_said("All of them together"), whole))
-    tenant = comparison.reports[0].facts.tenant_id
+    tenant = comparison.jobs[0].tenant_id
     return Document("Comparison of models", (Text("of tenant "), Foreign(tenant)), tuple(sections))
 
 
@@ -57,14 +57,15 @@ def _summary(report: PrivacyReport) -> Section:
         (_said("epsilon spent"), (Text(decimal_text(facts.spent.epsilon), strong=True),)),
         (_said("delta spent"), _number(facts.spent.delta)),
         (_said("target epsilon"), _number(facts.target_epsilon)),
-        (_said("used of the target"), _said(f"{decimal_text(report.utilisation)} %")),
-        (_said("level"), (Text("none" if report.level is None else report.level.value, strong=True),)),
+        (_said("used of the target"), _said(f"{decimal_text(facts.utilisation)} %")),
+        (_said("level"), (Text("none" if facts.level is None else facts.level.value, strong=True),)),
         (_said("status"), _said(facts.status.value)),
         (_said("steps run, of those held"), _said(f"{facts.steps_run} of {facts.steps_held}")),
         (_said("privacy unit"), _foreign(facts.unit)),
         (_said("adjacency"), _said(ADJACENCIES[facts.adjacency])),
         (_said("records"), _said(str(facts.records))),
-        (_said("data set"), _said("none registered") if facts.dataset_id is None else _foreign(facts.dataset_id)),
+        (_said("data set"), _said("none") if facts.dataset_id is None else _foreign(facts.dataset_id)),
+        (_said("the data set's own budget"), _said("charged too" if facts.registered else "none")),
         (_said("model"), _foreign(facts.model)),
     ]
     for name, loss in (("budget in all", facts.budget), ("remains in the budget", facts.remaining)):
@@ -87,11 +88,12 @@ def _delta(report: PrivacyReport) -> Section:
 
 
 def _scale(report: PrivacyReport) -> Section:
+    of_this = report.facts.level
     rows = [
-        ((Text(level.value, strong=True) if level is report.level else Text(level.value),), _said(covers))
+        ((Text(level.value, strong=True) if level is of_this else Text(level.value),), _said(covers))
         for level, covers in SCALE
     ]
-    found = "It was voided, so it has no level." if report.level is None else f"This job's level is {report.level}."
+    found = "Its charge was taken back, so it has no level." if of_this is None else f"This job's level is {of_this}."
     blocks: list[Block] = [*_paragraphs([found]), _table(("level", "covers"), rows)]
     return Section(_said("How strong that is"), (*blocks, Items(tuple(_said(caveat) for caveat in CAVEATS))))
 

@@ -13,7 +13,7 @@ from accounting.events import event_to_wire
 from accounting.values import PrivacyLoss, decimal_text, round_up
 from deployments.reporting.controls import NOTICE, Control, controls
 from deployments.reporting.facts import HoldStatus, JobFacts
-from deployments.reporting.levels import CAVEATS, SCALE, Level, level_of
+from deployments.reporting.levels import CAVEATS, SCALE
 from deployments.reporting.variations import (
     DeltaPoint,
     StepPoint,
@@ -27,7 +27,6 @@ from deployments.reporting.variations import (
 )
 
 FORMAT, VERSION = "privacy-engine-report", 1
-_PERCENT_PLACES = 4
 _PARAMETER = Context(prec=15, rounding=ROUND_CEILING)
 
 STANDING = {
@@ -35,6 +34,7 @@ STANDING = {
     HoldStatus.COMMITTED: "The job has ended and its charge stands.",
     HoldStatus.VOIDED: "The job was voided before it read a record: nothing was spent.",
     HoldStatus.EXPIRED: "The hold's time passed without a word from the job, so the whole of it counts as spent.",
+    HoldStatus.ADJUSTED: "An operator took the charge back, by a signed statement that nothing was released.",
 }
 TUNING_NOTE = (
     "Each epsilon is computed for the whole changed plan, at the same delta. What a change does to the model's quality "
@@ -48,7 +48,6 @@ class PrivacyReport:
 
     Attributes:
         facts: What it was written from.
-        level: Of the epsilon spent; None for a voided job.
         planned_epsilon: What the event as held costs at delta, priced anew; None if it has no price.
         run_epsilon: What the steps that were run would cost at delta, had their number been fixed in advance; None
             where all of them were run, or none.
@@ -61,7 +60,6 @@ class PrivacyReport:
     """
 
     facts: JobFacts
-    level: Level | None
     planned_epsilon: Decimal | None
     run_epsilon: Decimal | None
     by_delta: tuple[DeltaPoint, ...]
@@ -69,12 +67,6 @@ class PrivacyReport:
     variations: tuple[Variation, ...]
     least_factor: Decimal | None
     controls: tuple[Control, ...]
-
-    @property
-    def utilisation(self) -> Decimal:
-        """Epsilon spent in per cent of the target, rounded up to four places."""
-        share = Fraction(self.facts.spent.epsilon) / Fraction(self.facts.target_epsilon)
-        return round_up(100 * share, _PERCENT_PLACES)
 
     @property
     def delta_times_records(self) -> Fraction:
@@ -98,7 +90,8 @@ class PrivacyReport:
 def report_of(facts: JobFacts, *, calibrate: bool = True) -> PrivacyReport:
     """Writes the report of a job.
 
-    About twenty prices are computed, each in up to a second; with `calibrate` twice as many.
+    About twenty prices are computed, which takes some seconds; with `calibrate`, for a job that was not solved for its
+    target, twice as many.
 
     Args:
         facts: The job's.
@@ -107,7 +100,6 @@ def report_of(facts: JobFacts, *, calibrate: bool = True) -> PrivacyReport:
     share = Fraction(facts.steps_run, facts.steps_held) if facts.steps_held else Fraction(0)
     return PrivacyReport(
         facts=facts,
-        level=None if facts.status is HoldStatus.VOIDED else level_of(facts.spent.epsilon),
         planned_epsilon=epsilon_at(facts.event, facts.delta),
         run_epsilon=epsilon_with_steps(facts.event, facts.delta, share) if 0 < share < 1 else None,
         by_delta=delta_curve(facts.event, facts.delta),
@@ -143,6 +135,7 @@ def report_to_wire(report: PrivacyReport) -> dict[str, Any]:
         "job_id": facts.job_id,
         "tenant_id": facts.tenant_id,
         "dataset_id": facts.dataset_id,
+        "dataset_has_budget": facts.registered,
         "model": facts.model,
         "status": facts.status.value,
         "standing": STANDING[facts.status],
@@ -156,7 +149,7 @@ def report_to_wire(report: PrivacyReport) -> dict[str, Any]:
         "spending": {
             "target_epsilon": decimal_text(facts.target_epsilon),
             "spent": _loss(facts.spent),
-            "utilisation_percent": decimal_text(report.utilisation),
+            "utilisation_percent": decimal_text(facts.utilisation),
             "within_target": facts.spent.epsilon <= facts.target_epsilon,
             "steps_held": facts.steps_held,
             "steps_run": facts.steps_run,
@@ -174,7 +167,7 @@ def report_to_wire(report: PrivacyReport) -> dict[str, Any]:
             "meaning": delta_meaning(report),
         },
         "level": {
-            "level": None if report.level is None else report.level.value,
+            "level": None if facts.level is None else facts.level.value,
             "scale": [{"level": level.value, "covers": covers} for level, covers in SCALE],
             "caveats": list(CAVEATS),
         },

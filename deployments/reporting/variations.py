@@ -34,6 +34,8 @@ _PARAMETER = Context(prec=15, rounding=ROUND_CEILING)
 """Parameters of a variation keep 15 digits."""
 _DELTA_FACTORS = (Decimal(100), Decimal(10), Decimal(1), Decimal("0.1"), Decimal("0.01"))
 _LARGEST_DELTA = Decimal("0.1")
+_JUST_LESS = 1 - Fraction(1, 2 * 10**9)
+"""A factor that ten digits do not tell from 1."""
 _STEP_SHARES = (Fraction(1, 8), Fraction(1, 4), Fraction(1, 2), Fraction(3, 4), Fraction(1), Fraction(3, 2))
 
 _Gaussian = GaussianEvent | DiscreteGaussianEvent | PoissonGaussianEvent | FixedSizeGaussianEvent
@@ -125,10 +127,13 @@ def variations(event: Event, delta: Decimal) -> tuple[Variation, ...]:
 def least_factor(event: Event, target: Decimal, delta: Decimal) -> Decimal | None:
     """The least factor on all noise with which the event costs at most the target; None if no noise does that.
 
-    Takes a dozen prices or two.
+    Takes a dozen prices or two; only one where the event has the least noise itself, as one that was solved for has.
     """
     if not any(isinstance(leaf, _Gaussian | _Scaled) for leaf, _ in leaves(event)):
         return None
+    own, nearly = epsilon_at(event, delta), epsilon_at(noisier(event, _JUST_LESS), delta)
+    if own is not None and own <= target and (nearly is None or nearly > target):
+        return Decimal(1)
     try:
         return least_noise(lambda factor: noisier(event, Fraction(factor)), target, delta)
     except InvalidValueError:

@@ -15,11 +15,14 @@ from serve_app.cli import (
     audit_training,
     auditing,
     datasets,
+    evaluating,
     keys,
     operators,
+    ordering,
     proving,
     releasing,
     spending,
+    training,
 )
 from serve_app.cli.options import Home
 from serve_app.cli.output import USAGE, complain

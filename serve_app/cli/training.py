@@ -32,6 +32,7 @@ PLANNING_SECONDS = 120.0
 """How long to wait for what is computed before it is answered: noise that is solved for, a report."""
 STORING_SECONDS = 600.0
 
+
 def rows(
     name: Annotated[str, typer.Argument(help="Id of the data set.")],
     file: Annotated[Path, typer.Argument(help="The rows: .csv with a header, or .parquet.")],

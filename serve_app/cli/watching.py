@@ -13,6 +13,7 @@ from serve_app.cli.output import answer_in, console
 ATTEMPTS = 5
 """How often in a row nothing may come before the service is taken not to answer."""
 PAUSE_SECONDS = 1.0
+UNAVAILABLE = 503
 SILENCE_SECONDS = 60.0
 """Without even a heartbeat."""
 
@@ -30,7 +31,7 @@ def states(connect: Callable[[], Connection], job: str) -> Iterator[dict[str, An
     """
     import httpx
 
-    from serve_app.client.calls import ServiceUnreachableError
+    from serve_app.client.calls import RefusedError, ServiceUnreachableError
 
     last, silent = "0", 0
     while True:
@@ -43,6 +44,9 @@ def states(connect: Callable[[], Connection], job: str) -> Iterator[dict[str, An
         except httpx.TransportError as error:
             if silent >= ATTEMPTS:
                 raise ServiceUnreachableError(str(error) or type(error).__name__) from error
+        except RefusedError as error:
+            if error.status != UNAVAILABLE or silent >= ATTEMPTS:
+                raise
         # It was lost, or its token has expired: go on after what was seen.
         silent += 1
         time.sleep(PAUSE_SECONDS)

@@ -1,4 +1,4 @@
-"""The front: health, public keys, the OpenAPI document, plans. What is light and belongs to no other deployment."""
+"""The front: health, public keys, the OpenAPI document, plans, generators. What belongs to no other deployment."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -15,6 +15,7 @@ from serve_app.openapi import openapi_document
 from serve_app.problems import unavailable
 from serve_app.routes.generators import generators_router
 from serve_app.routes.plans import plan_router
+from serve_app.routes.privacy_reports import privacy_reports_router
 from serve_app.service import PREFIX, VERSION, Service, new_app
 
 
@@ -45,6 +46,8 @@ def create_front_app(service: Service) -> FastAPI:
     folders = Folders(service.settings.files_folder)
     generators = generators_router(verifier, lambda: tasks[-1], lambda: clients[-1], folders)
     app.include_router(generators, prefix=f"{PREFIX}/generators")
+    reports = privacy_reports_router(verifier, lambda: tasks[-1], lambda: stores[-1])
+    app.include_router(reports, prefix=f"{PREFIX}/generators")
 
     @app.get("/health/live", summary="Whether the process answers")
     async def live() -> dict[str, str]:

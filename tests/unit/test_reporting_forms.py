@@ -14,7 +14,7 @@ from deployments.reporting.html import comparison_html, report_html
 from deployments.reporting.picture import PictureFormat, Theme, described, draw
 from deployments.reporting.variations import DeltaPoint
 from proofs.render.html import foreign
-from tests.unit.reporting_helpers import DELTA, report, told_of
+from tests.unit.reporting_helpers import DELTA, facts, facts_of, report, told_of
 
 HOSTILE = '<script>alert("1")</script> $x$ **y** `z` \u202e'
 
@@ -79,7 +79,7 @@ def test_foreign_words_are_shown_and_do_nothing() -> None:
 
 def test_a_comparison_is_a_page_of_tables() -> None:
     """With what all models have cost together, and how far that can be compared."""
-    text = comparison_html(compare([told_of(), told_of(job_id="b", unit="visit")]))
+    text = comparison_html(compare([facts(), facts_of(job_id="b", unit="visit")]))
     ElementTree.fromstring(text.partition("\n")[2])
     assert "privacy units differ" in text
     assert decimal_text(2 * told_of().facts.spent.epsilon) in text

@@ -43,7 +43,7 @@ from deployments.reporting.variations import (
     step_curve,
     variations,
 )
-from tests.unit.reporting_helpers import DELTA, EVENT, facts, report, told_of
+from tests.unit.reporting_helpers import DELTA, EVENT, facts, facts_of, report, told_of
 
 VOIDED = {"status": HoldStatus.VOIDED, "spent": NO_LOSS, "steps_run": 0}
 
@@ -115,8 +115,8 @@ def test_the_level_comes_with_its_caveats() -> None:
 def test_utilisation_is_never_rounded_down(spent: Decimal, target: Decimal) -> None:
     """In per cent, by at most its last place too much; beyond 100 exactly where more was spent than asked for."""
     found = told_of(spent=PrivacyLoss(spent, DELTA), target_epsilon=target)
-    assert 0 <= Fraction(found.utilisation) - 100 * Fraction(spent) / Fraction(target) < Fraction(1, 10_000)
-    assert report_to_wire(found)["spending"]["within_target"] == (found.utilisation <= 100)
+    assert 0 <= Fraction(found.facts.utilisation) - 100 * Fraction(spent) / Fraction(target) < Fraction(1, 10_000)
+    assert report_to_wire(found)["spending"]["within_target"] == (found.facts.utilisation <= 100)
 
 
 def test_delta_is_set_beside_one_over_n() -> None:
@@ -128,9 +128,10 @@ def test_delta_is_set_beside_one_over_n() -> None:
     assert report_to_wire(told_of(records=100_000))["delta"]["below_one_over_n"] is False
 
 
-def test_a_voided_job_spent_nothing_and_has_no_level() -> None:
+@pytest.mark.parametrize("status", [HoldStatus.VOIDED, HoldStatus.ADJUSTED])
+def test_a_job_whose_charge_was_taken_back_spent_nothing_and_has_no_level(status: HoldStatus) -> None:
     """Nor does any control claim that something was released."""
-    found = replace(told_of(**VOIDED), level=None)
+    found = told_of(**VOIDED | {"status": status})
     wire = report_to_wire(found)
     assert wire["guarantee"]["epsilon"] == "0"
     assert wire["level"]["level"] is None
@@ -215,6 +216,11 @@ def test_the_least_noise_keeps_the_target_and_hardly_less_does_not() -> None:
     assert 0 <= Fraction(multiplier) / (2 * Fraction(factor)) - 1 < Fraction(1, 10**13)
 
 
+def test_a_plan_that_was_solved_for_its_target_needs_all_its_noise() -> None:
+    """The least factor is 1, to the digit."""
+    assert least_factor(EVENT, price_plan(EVENT, DELTA).loss.epsilon, DELTA) == 1
+
+
 def test_a_claim_has_no_noise_to_tune() -> None:
     """Its epsilon is somebody's word."""
     assert least_factor(ClaimEvent(Decimal(1), Decimal(0)), Decimal(2), DELTA) is None
@@ -222,7 +228,7 @@ def test_a_claim_has_no_noise_to_tune() -> None:
 
 def test_evidence_is_never_called_more_than_that() -> None:
     """The word of a verdict is neither in what a report says nor in what it is written with."""
-    wire = json.dumps(report_to_wire(report()) | comparison_to_wire(compare([report(), told_of(job_id="b")])))
+    wire = json.dumps(report_to_wire(report()) | comparison_to_wire(compare([facts(), facts_of(job_id="b")])))
     packages = (deployments.reporting, deployments.evaluation)
     texts = [path.read_text() for package in packages for path in Path(str(package.__file__)).parent.glob("*.py")]
     assert len(texts) > 10
@@ -247,6 +253,7 @@ def test_every_control_says_what_is_not_shown() -> None:
         ({"target_epsilon": Decimal(0)}, "target_epsilon"),
         ({"delta": Decimal(1)}, "delta"),
         ({"status": HoldStatus.VOIDED}, "spent"),
+        ({"status": HoldStatus.ADJUSTED}, "spent"),
         ({"status": HoldStatus.VOIDED, "spent": NO_LOSS}, "steps_run"),
     ],
 )
@@ -259,7 +266,7 @@ def test_facts_that_contradict_each_other_are_refused(changes: dict[str, object]
 
 def test_models_side_by_side_are_added_up() -> None:
     """For each data set, exactly, by basic composition."""
-    one, two, other = told_of(), told_of(job_id="b"), told_of(job_id="c", dataset_id="elsewhere")
+    one, two, other = facts(), facts_of(job_id="b"), facts_of(job_id="c", dataset_id="elsewhere")
     found = comparison_to_wire(compare([one, two, other]))
     epsilon = price_plan(EVENT, DELTA).loss.epsilon
     assert found["together"][0] == {
@@ -272,8 +279,8 @@ def test_models_side_by_side_are_added_up() -> None:
 
 def test_models_that_protect_different_things_come_with_a_warning() -> None:
     """Their epsilons are no measure of each other."""
-    assert compare([told_of(), told_of(job_id="b")]).warnings == ()
-    (warning,) = compare([told_of(), told_of(job_id="b", unit="visit")]).warnings
+    assert compare([facts(), facts_of(job_id="b")]).warnings == ()
+    (warning,) = compare([facts(), facts_of(job_id="b", unit="visit")]).warnings
     assert "privacy units differ (patient, visit)" in warning
 
 
@@ -281,4 +288,4 @@ def test_models_that_protect_different_things_come_with_a_warning() -> None:
 def test_what_cannot_be_compared_is_refused(changes: list[dict[str, object]]) -> None:
     """One model, the same twice, or two tenants'."""
     with pytest.raises(InvalidValueError, match="jobs"):
-        compare([told_of(**change) for change in changes])
+        compare([facts_of(**change) for change in changes])
