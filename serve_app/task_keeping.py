@@ -10,6 +10,7 @@ from accounting.ledger.postgres import PostgresLedgerStore
 from accounting.ledger.postgres_tasks import PostgresTasks
 from deployments.outbox.loops import LoopHealth, keep_running
 from deployments.training.dispatcher import Dispatcher, SettleHold
+from deployments.training.folders import Folders
 from deployments.training.jobs import MODULES_VARIABLE, TOKEN_VARIABLE, Jobs, ProcessJobs
 from deployments.training.task import ToCommit, ToVoid
 from deployments.training.work import Start, arguments_of
@@ -54,7 +55,9 @@ async def keeping_tasks(service: Service) -> AsyncIterator[TaskKeeping]:
         stack.push_async_callback(everybodys.close)
         jobs = await asyncio.to_thread(_jobs, service)
         stack.callback(jobs.close)
-        dispatcher = Dispatcher(everybodys, tasks, store, jobs, _Launch(service), _settle_over_http(service, client))
+        forget = Folders(service.settings.files_folder).forget_checkpoint
+        settle = _settle_over_http(service, client)
+        dispatcher = Dispatcher(everybodys, tasks, store, jobs, _Launch(service), settle, forget)
         health = LoopHealth("dispatcher")
         loop = asyncio.create_task(keep_running(health, dispatcher.step), name="dispatcher")
         try:

@@ -16,8 +16,8 @@ from accounting.values import InvalidValueError
 from deployments.training.distributed import SharedOptimisation
 from deployments.training.features import images, labels
 from deployments.training.learning import OptimizerName, Schedule, Task
-from deployments.training.models import Form
 from deployments.training.methods import Method
+from deployments.training.models import Form
 from deployments.training.private import Options, PrivateOptimisation
 from deployments.training.recipe import Recipe
 from deployments.training.trainer import Checkpointing, train

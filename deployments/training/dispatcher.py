@@ -18,7 +18,16 @@ from accounting.ledger.tasks import StoredTask
 from deployments.outbox.loops import ToldError
 from deployments.training.jobs import Jobs
 from deployments.training.next_step import JobStatus, Record, Settle, Step, Stop, Submit, next_step
-from deployments.training.task import RefusedReportError, Settlement, ToCommit, ToVoid, settlement_of
+from deployments.training.task import (
+    End,
+    Ending,
+    RefusedReportError,
+    Settled,
+    Settlement,
+    ToCommit,
+    ToVoid,
+    settlement_of,
+)
 from deployments.training.tracking import TaskStore, Tracked, record, tracked
 
 log = structlog.get_logger()
@@ -26,12 +35,16 @@ log = structlog.get_logger()
 ROUND_SECONDS = 1.0
 PATIENCE_SECONDS = 30.0
 """How long a job that is asked to stop may go on before it is ended by force."""
+PAUSE_SECONDS = 2.0
+"""How long after its last report a start that died is followed by the second; later ones twice as long each time."""
 AT_ONCE = 8
 
 Launch = Callable[[str, str, int], tuple[Sequence[str], Mapping[str, str]]]
 """Arguments and environment of a start, from tenant, task and attempt."""
 SettleHold = Callable[[str, str, ToVoid | ToCommit], Awaitable[None]]
 """Asks the budget to end a hold. What has ended already, or can no longer end so, is no error: the ledger is read."""
+Forget = Callable[[str], None]
+"""Deletes what the starts of a task kept for each other: it is personal data. Blocking."""
 _ENDINGS = {
     EntryKind.COMMITTED: Settlement.COMMITTED,
     EntryKind.VOIDED: Settlement.VOIDED,
@@ -67,7 +80,14 @@ class Dispatcher:
     """Looks after all tasks, round after round."""
 
     def __init__(
-        self, open_tasks: OpenTasks, tasks: TaskStore, holds: Holds, jobs: Jobs, launch: Launch, settle: SettleHold
+        self,
+        open_tasks: OpenTasks,
+        tasks: TaskStore,
+        holds: Holds,
+        jobs: Jobs,
+        launch: Launch,
+        settle: SettleHold,
+        forget: Forget,
     ) -> None:
         self._open = open_tasks
         self._tasks = tasks
@@ -75,6 +95,7 @@ class Dispatcher:
         self._jobs = jobs
         self._launch = launch
         self._settle = settle
+        self._forget = forget
 
     async def step(self) -> float:
         """One round. See `loops.Step`.
@@ -107,6 +128,11 @@ class Dispatcher:
         if stored is None:
             return
         task = tracked(stored)
+        entries = await self._entries(tenant_id, task_id)
+        if task.state.ending is None and entries[0].event != task.document.event:
+            message = "Its document is not for the event that is held."
+            await record(self._tasks, tenant_id, task_id, End(None, Ending.FAILED, message=message))
+            return
         name = job_name(task_id, task.state.attempt)
         asked = task.state.attempt > 0 and task.state.ending is None and task.document.dispatched
         job = await asyncio.to_thread(self._jobs.status, name) if asked else JobStatus.GONE
@@ -114,10 +140,11 @@ class Dispatcher:
         chosen: Step = next_step(
             task.state,
             job,
-            hold=await self._hold(tenant_id, task_id),
+            hold=next((_ENDINGS[entry.kind] for entry in entries if entry.kind in _ENDINGS), None),
             dispatched=task.document.dispatched,
             quiet_seconds=(self._holds.now() - task.changed_at).total_seconds(),
             patience_seconds=PATIENCE_SECONDS,
+            pause_seconds=PAUSE_SECONDS,
             last_words=await asyncio.to_thread(self._jobs.last_words, name) if dead else "",
         )
         await self._take(chosen, task)
@@ -125,6 +152,8 @@ class Dispatcher:
     async def _take(self, chosen: Step, task: Tracked) -> None:
         tenant_id, task_id = task.stored.tenant_id, task.stored.task_id
         if isinstance(chosen, Record):
+            if isinstance(chosen.report, Settled):
+                await asyncio.to_thread(self._forget, task_id)
             await record(self._tasks, tenant_id, task_id, chosen.report)
         elif isinstance(chosen, Submit):
             await record(self._tasks, tenant_id, task_id, chosen.report)
@@ -139,12 +168,12 @@ class Dispatcher:
             wanted = settlement_of(task.state, task.document.steps, divisible=task.document.divisible)
             await self._settle(tenant_id, task_id, wanted)
 
-    async def _hold(self, tenant_id: str, task_id: str) -> Settlement | None:
+    async def _entries(self, tenant_id: str, task_id: str) -> list[Entry]:
         entries = await self._holds.allocation(tenant_id, task_id)
         if not entries:
             # A hold does not vanish: what was read is older than the task.
             raise StoreUnavailableError("the ledger does not show the task's hold yet")
-        return next((_ENDINGS[entry.kind] for entry in entries if entry.kind in _ENDINGS), None)
+        return entries
 
 
 def job_name(task_id: str, attempt: int) -> str:

@@ -72,9 +72,15 @@ class Folders:
         shutil.rmtree(self.checkpoint(task_id), ignore_errors=True)
 
 
+def private_folder(path: Path) -> None:
+    """Makes a folder, and those above it that are missing, for their owner alone."""
+    for folder in reversed([one for one in (path, *path.parents) if not one.exists()]):
+        folder.mkdir(mode=0o700, exist_ok=True)
+
+
 def write_private(path: Path, content: bytes) -> None:
     """Writes a file that is there as a whole or not at all, for its owner's eyes."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    private_folder(path.parent)
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
         file.write(content)

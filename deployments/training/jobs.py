@@ -10,6 +10,9 @@ from typing import Protocol
 
 from deployments.training.next_step import JobStatus
 
+ENTRYPOINT = (sys.executable, "-m", "deployments.training.work")
+STOP_SECONDS = 3.0
+"""After which a process that was asked to end is ended by force."""
 LAST_WORDS = 500
 """Characters of a dead job's log that are told."""
 TOKEN_VARIABLE = "AUMOS_PRIVACY_TASK_TOKEN"
@@ -63,7 +66,7 @@ class ProcessJobs:
         self._logs.mkdir(mode=0o700, parents=True, exist_ok=True)
         with (self._logs / f"{name}.log").open("wb") as log:
             self._children[name] = subprocess.Popen(
-                [sys.executable, "-m", "deployments.training.work", *arguments],
+                [*ENTRYPOINT, *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -83,7 +86,7 @@ class ProcessJobs:
             return
         child.terminate()
         try:
-            child.wait(timeout=3)
+            child.wait(timeout=STOP_SECONDS)
         except subprocess.TimeoutExpired:
             os.killpg(child.pid, signal.SIGKILL)
             child.wait()

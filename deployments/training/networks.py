@@ -19,6 +19,7 @@ from deployments.synthesis.networks import (
 )
 from deployments.synthesis.table import decode
 from deployments.training.document import TaskDocument
+from deployments.training.folders import private_folder
 from deployments.training.kinds import Order, Planned, Work
 
 _NAMES = {"batch_size": "batch", "epochs": "epochs", "max_grad_norm": "clip", "learning_rate": "learning_rate"}
@@ -66,7 +67,7 @@ class NetworkKind:
         from deployments.training.devices import options_here
 
         plan = _plan(work.document)
-        work.checkpoint.mkdir(mode=0o700, parents=True, exist_ok=True)
+        private_folder(work.checkpoint)
         run = RunFile(work.checkpoint / CHECKPOINT, plan)
         fit = tvae.fit if self._name == TvaeSettings.kind else gan.fit
         try:

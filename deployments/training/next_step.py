@@ -50,6 +50,7 @@ def next_step(
     dispatched: bool,
     quiet_seconds: float,
     patience_seconds: float,
+    pause_seconds: float,
     last_words: str = "",
 ) -> Step:
     """The next step.
@@ -61,6 +62,7 @@ def next_step(
         dispatched: Whether the service starts the task; otherwise its caller does, of whose processes nothing is known.
         quiet_seconds: How long ago the last report came.
         patience_seconds: How long a job that is asked to stop may take.
+        pause_seconds: How long after the last report the next start is ordered; twice as long each time.
         last_words: The end of the job's own log, for people.
     """
     if state.settlement is not None:
@@ -81,6 +83,8 @@ def next_step(
     if state.cancelled:
         return Record(End(None, Ending.CANCELLED))
     if state.attempt < MAX_ATTEMPTS:
-        return Submit(Started(state.attempt + 1))
+        # What was ordered a moment ago may not be known to Ray yet; and what killed a start may pass.
+        rested = quiet_seconds >= pause_seconds * 2 ** (state.attempt - 1)
+        return Submit(Started(state.attempt + 1)) if rested else None
     message = f"It was started {state.attempt} times and died each time. {last_words}".strip()
     return Record(End(None, Ending.FAILED, message=message))

@@ -10,6 +10,7 @@ from accounting.values import InvalidValueError, decimal_text
 from deployments.synthesis.schema import Category
 from deployments.synthesis.table import Table
 from deployments.training.document import TaskDocument
+from deployments.training.folders import private_folder
 from deployments.training.kinds import Order, Planned, Work
 from deployments.training.recipe import Recipe, recipe_for, steps_of
 
@@ -70,7 +71,7 @@ class PredictorKind:
 
         plan = work.document.plan
         features, target = _features(work.table, plan["target"], plan["image"])
-        work.checkpoint.mkdir(mode=0o700, parents=True, exist_ok=True)
+        private_folder(work.checkpoint)
         recipe = _recipe(plan)
         trained = train(
             features,

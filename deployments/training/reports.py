@@ -109,6 +109,7 @@ class Pacer:
         self._steps = steps
         self._since = time.monotonic()
         self._block = 1
+        self._told = done
         self.done = done
         self.stopped = False
         self._through = done
@@ -126,14 +127,12 @@ class Pacer:
         return self.stopped
 
     def _announce(self) -> None:
-        now = time.monotonic()
-        taken, self._since = now - self._since, now
         seconds_left = None
-        if self.done and taken > 0:
-            each = taken / self._block
+        if self.done > self._told:
+            each = max(time.monotonic() - self._since, 1e-9) / (self.done - self._told)
             seconds_left = round((self._steps - self.done) * each, 1)
             self._block = max(1, min(self._block * 4, round(BLOCK_SECONDS / each)))
         self._through = min(self.done + self._block, self._steps)
         self.stopped = self._reporter.progress(self.done, self._through, seconds_left)
         # What the announcement took is not what steps take.
-        self._since = time.monotonic()
+        self._told, self._since = self.done, time.monotonic()

@@ -17,7 +17,7 @@ from accounting.ledger.canonical import sha256
 from accounting.values import InvalidValueError
 from deployments.synthesis.files import read_table
 from deployments.training.document import document_from
-from deployments.training.folders import Folders, MissingFileError
+from deployments.training.folders import Folders, MissingFileError, private_folder
 from deployments.training.jobs import MODULES_VARIABLE, TOKEN_VARIABLE
 from deployments.training.kinds import Work, kind_of
 from deployments.training.reports import GivenUpError, Pacer, Reporter
@@ -100,7 +100,7 @@ def _carry_out(start: Start, reporter: Reporter) -> None:
             raise WrongDocumentError(f"it is for {document.file.rows} rows, and the file has {table.rows}")
         results = folders.results(start.task_id, start.attempt)
         shutil.rmtree(results, ignore_errors=True)
-        results.mkdir(mode=0o700, parents=True)
+        private_folder(results)
         checkpoint = folders.checkpoint(start.task_id)
         finished = kind.carry_out(Work(document, table, results, checkpoint, paced, allowed_modules()))
     except GivenUpError:
@@ -114,7 +114,6 @@ def _carry_out(start: Start, reporter: Reporter) -> None:
         reporter.end("finished", done=done, files=made)
     else:
         reporter.end("cancelled", done=done)
-    folders.forget_checkpoint(start.task_id)
 
 
 def _told(error: Exception) -> str:

@@ -14,21 +14,24 @@ import msgspec
 from fastapi import APIRouter, Depends, Request
 
 from accounting.ledger.postgres_tasks import PostgresTasks
+from accounting.ledger.store import ConflictError
 from accounting.ledger.tasks import StoredFile
 from accounting.values import InvalidValueError
 from deployments.synthesis.files import read_table
 from deployments.synthesis.schema import Schema, schema_from_wire, schema_to_wire
-from deployments.training.folders import Folders, write_private
+from deployments.training.folders import Folders, private_folder, write_private
 from serve_app.auth.principal import READERS, SPENDERS, Principal
 from serve_app.auth.tokens import TokenVerifier
 from serve_app.identifiers import NAME_RULE, valid_name
-from serve_app.problems import Code, Problem, invalid
+from serve_app.problems import Code, Problem, invalid, unavailable
 from serve_app.requests import MAX_BULK_BODY, body_of, described, plain, read_asgi_body
 from serve_app.routes.access import principal_by
 from serve_app.schemas import RowsSchemaBody
 
 MAX_FILE = 256 * 1024 * 1024
 """Bytes of a file of rows over HTTP."""
+MAX_SCHEMA = 150_000
+"""Characters. What is to be done is kept with the hold, columns included."""
 FORMATS = {"text/csv": "csv", "application/vnd.apache.parquet": "parquet"}
 
 
@@ -50,9 +53,10 @@ def files_router(verifier: TokenVerifier, tasks: Callable[[], PostgresTasks], fo
             schema = schema_from_wire({"columns": plain(body.columns)})
         except InvalidValueError as error:
             raise invalid(error.field.removeprefix("schema."), error.reason) from None
-        known = {"schema": schema_to_wire(schema)}
-        version = await tasks().add_file(tenant, _named(dataset_id), msgspec.json.encode(known).decode())
-        return _answer(StoredFile(dataset_id, version, msgspec.json.encode(known).decode()))
+        text = msgspec.json.encode({"schema": schema_to_wire(schema)}).decode()
+        if len(text) > MAX_SCHEMA:
+            raise invalid("columns", f"must be at most {MAX_SCHEMA} characters: declare fewer values or bins")
+        return _answer(await _added(tasks(), tenant, _named(dataset_id), text))
 
     @router.put(
         "/{dataset_id}/rows",
@@ -72,7 +76,7 @@ def files_router(verifier: TokenVerifier, tasks: Callable[[], PostgresTasks], fo
             _stored, folders, tenant, content, FORMATS[kind], schema_from_wire(wire["schema"])
         )
         text = msgspec.json.encode({"schema": wire["schema"]} | found).decode()
-        return _answer(StoredFile(dataset_id, await tasks().add_file(tenant, dataset_id, text), text))
+        return _answer(await _added(tasks(), tenant, dataset_id, text))
 
     @router.get("", summary="The data sets that rows were declared for")
     async def listed(asking: Asking, tenant_id: str | None = None) -> dict[str, Any]:
@@ -100,6 +104,13 @@ async def known_file(tasks: PostgresTasks, tenant_id: str, dataset_id: str) -> S
     return found
 
 
+async def _added(tasks: PostgresTasks, tenant_id: str, dataset_id: str, text: str) -> StoredFile:
+    try:
+        return StoredFile(dataset_id, await tasks.add_file(tenant_id, dataset_id, text), text)
+    except ConflictError:
+        raise unavailable("Somebody else is storing rows or columns of this data set at the same moment") from None
+
+
 def _named(dataset_id: str) -> str:
     if not valid_name(dataset_id):
         raise invalid("dataset_id", NAME_RULE)
@@ -109,7 +120,7 @@ def _named(dataset_id: str) -> str:
 def _stored(folders: Folders, tenant: str, content: bytes, form: str, schema: Schema) -> dict[str, Any]:
     if not content:
         raise invalid("body", "is empty: send the file")
-    folders.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    private_folder(folders.root)
     # Rows that nobody can use are not kept.
     with tempfile.TemporaryDirectory(dir=folders.root) as aside:
         path = Path(aside) / f"rows.{form}"

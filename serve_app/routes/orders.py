@@ -12,12 +12,26 @@ from accounting.values import InvalidValueError, checked_delta, checked_epsilon,
 from deployments.synthesis.schema import schema_from_wire
 from deployments.training.document import RowsFile, TaskDocument
 from deployments.training.kinds import Order, kind_of
+from deployments.training.recipe import MOST, check_sizes
 from serve_app.requests import plain
+from serve_app.routes.allocation_request import MAX_TASK
 from serve_app.schemas import TrainingBody
 
 OPTIONS = ("epochs", "steps", "batch_size", "max_grad_norm", "learning_rate", "hidden", "image", "module", "arguments")
 """What an order may say to its kind."""
 MAX_ROWS_OUT = 10_000_000
+MAX_ARGUMENTS = 20_000
+"""Bytes of what a module of somebody's own is told."""
+_TOLD_AS = {
+    "epsilon": "target_epsilon",
+    "delta": "target_delta",
+    "column": "target",
+    "clip": "max_grad_norm",
+    "model": "module",
+    "model.path": "module",
+    "model.arguments": "arguments",
+}
+"""What an order calls what plans call otherwise."""
 
 
 class NoRowsError(Exception):
@@ -46,7 +60,9 @@ def document_of(
     epsilon = checked_epsilon(body.target_epsilon, "target_epsilon")
     records: int = known["rows"]
     delta = default_delta_for(records, default_delta) if body.target_delta is None else body.target_delta
-    checked_delta(delta, "target_delta")
+    if not 0 < checked_delta(delta, "target_delta") * records < 1:
+        reason = f"must be greater than 0 and less than 1 / {records}: a larger one lets a row be published as it is"
+        raise InvalidValueError("target_delta", reason)
     kind = kind_of(body.kind)
     if body.num_rows is not None:
         if not kind.makes_rows:
@@ -55,9 +71,18 @@ def document_of(
             raise InvalidValueError("num_rows", f"must be from 1 to {MAX_ROWS_OUT}")
     if body.epochs is not None:
         checked_positive(body.epochs, "epochs", Decimal(10**6))
+    if body.max_grad_norm is not None:
+        checked_positive(body.max_grad_norm, "max_grad_norm", MOST)
+    if body.batch_size is not None:
+        check_sizes(records, body.batch_size, steps=1)
+    if len(msgspec.json.encode(plain(body.arguments))) > MAX_ARGUMENTS:
+        raise InvalidValueError("arguments", f"must be at most {MAX_ARGUMENTS} bytes")
     options: dict[str, Any] = {name: getattr(body, name) for name in OPTIONS} | {"arguments": plain(body.arguments)}
-    planned = kind.plan(Order(body.kind, schema, records, epsilon, delta, body.target, options, allowed))
-    return TaskDocument(
+    try:
+        planned = kind.plan(Order(body.kind, schema, records, epsilon, delta, body.target, options, allowed))
+    except InvalidValueError as error:
+        raise InvalidValueError(told_as(error.field), error.reason) from None
+    document = TaskDocument(
         kind=body.kind,
         file=RowsFile(stored.dataset_id, stored.version, known["sha256"], known["format"], records),
         schema=schema,
@@ -69,6 +94,15 @@ def document_of(
         rows_out=(body.num_rows or records) if kind.makes_rows else None,
         dispatched=body.launch == "service",
     )
+    # It travels as text within JSON.
+    if len(msgspec.json.encode(document.text)) > MAX_TASK:
+        raise InvalidValueError("dataset_id", f"has columns too long for {body.kind}: declare fewer values or bins")
+    return document
+
+
+def told_as(field: str) -> str:
+    """What an order calls a field of a plan or of an allocation."""
+    return _TOLD_AS.get(field, field)
 
 
 def default_delta_for(records: int, default_delta: Decimal) -> Decimal:

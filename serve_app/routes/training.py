@@ -6,6 +6,7 @@ it. The task's own process reports here with a token that is good for nothing el
 """
 
 import asyncio
+import re
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable
@@ -23,7 +24,7 @@ from accounting.ledger.store import StoreUnavailableError, Wanted
 from accounting.ledger.tasks import StoredState
 from accounting.values import InvalidValueError, decimal_text
 from deployments.training.document import TaskDocument
-from deployments.training.folders import Folders, MissingFileError
+from deployments.training.folders import Folders, MissingFileError, valid_file_name
 from deployments.training.task import (
     Cancel,
     End,
@@ -39,20 +40,24 @@ from deployments.training.task import (
 from deployments.training.tracking import Tracked, record, state_from_json, tracked
 from serve_app.auth.principal import ANY_TENANT, READERS, SPENDERS, Principal, Role
 from serve_app.client import calls
+from serve_app.identifiers import TEXT_RULE, valid_text
 from serve_app.problems import Code, Problem, invalid, relayed, unavailable
 from serve_app.requests import MAX_BULK_BODY, body_of, described
 from serve_app.routes.access import principal_by
 from serve_app.routes.allocation_request import disagreement, hold_seconds, idempotency_key
 from serve_app.routes.files import known_file
-from serve_app.routes.orders import NoRowsError, document_of
+from serve_app.routes.orders import NoRowsError, document_of, told_as
 from serve_app.schemas import ReportBody, TrainingBody
-from serve_app.service import Service, new_app
+from serve_app.service import PREFIX, Service, new_app
 from serve_app.task_keeping import TaskKeeping, keeping_tasks, task_subject
 
+ALLOCATE = f"{PREFIX}/budget/allocate"
 DEFAULT_TTL_SECONDS = 86_400
 POLL_SECONDS = 0.5
 HEARTBEAT_SECONDS = 15.0
 MAX_LISTED = 500
+MAX_FACTS, MAX_FACT = 20, 200
+_STATE_ID = re.compile(r"[0-9]{1,18}")
 RELEASED = frozenset({Settlement.COMMITTED, Settlement.EXPIRED_SPENT})
 """How the hold of a task has ended whose results may be had: it is spent."""
 
@@ -88,16 +93,20 @@ def create_training_app(service: Service) -> FastAPI:
     ) -> JSONResponse:
         asking.require(SPENDERS)
         tenant_id = asking.tenant(body.tenant_id, engine_call=True)
-        job_id = body.job_id or f"training-{uuid.uuid4()}"
+        job_id = f"training-{uuid.uuid4()}" if body.job_id is None else body.job_id
+        if not valid_text(job_id):
+            raise invalid("job_id", TEXT_RULE)
         key = idempotency_key(key_header, None, job_id)
         ttl = DEFAULT_TTL_SECONDS if body.ttl_seconds is None else body.ttl_seconds
         hold_seconds(ttl, hold=True)
         stored = await known_file(kept[-1].tasks, tenant_id, body.dataset_id)
         document = await asyncio.to_thread(_planned, body, stored, service)
-        known = (await kept[-1].store.tails({tenant_id: Wanted(datasets={body.dataset_id})}))[tenant_id]
+        tail = (await kept[-1].store.tails({tenant_id: Wanted(datasets={body.dataset_id})}))[tenant_id]
         charge = {
             "tenant_id": tenant_id,
             "job_id": job_id,
+            # Not as a header: those have ASCII alone.
+            "operation_id": key,
             "event": event_to_wire(document.event),
             "delta": decimal_text(document.delta),
             "mode": "reserve",
@@ -105,15 +114,16 @@ def create_training_app(service: Service) -> FastAPI:
             "source_engine": body.source_engine,
             "purpose": body.purpose or f"train {body.kind}",
             # Charged on the data set's own budget too, where an administrator has given it one.
-            "dataset_id": body.dataset_id if known.datasets.get(body.dataset_id) is not None else None,
+            "dataset_id": body.dataset_id if tail.datasets.get(body.dataset_id) is not None else None,
             "task": document.text,
         }
         given = {name: value for name, value in charge.items() if value is not None}
         token = request.headers["authorization"].partition(" ")[2]
         try:
-            response = await kept[-1].client.send_raw(calls.allocate(given, key), token=token)
+            response = await kept[-1].client.send_raw(calls.Call("POST", ALLOCATE, given), token=token)
         except calls.RefusedError as error:
-            raise relayed(error.document) from None
+            known = error.document
+            raise relayed(known | ({"field": told_as(known["field"])} if "field" in known else {})) from None
         except calls.ServiceUnreachableError as error:
             raise unavailable(f"The budget did not answer: {error}") from None
         hold = response.json()
@@ -158,7 +168,7 @@ def create_training_app(service: Service) -> FastAPI:
         asking.require(READERS)
         tenant = asking.tenant(tenant_id)
         document = (await task_of(tenant, job)).document
-        if last_event_id is not None and not (last_event_id.isascii() and last_event_id.isdigit()):
+        if last_event_id is not None and not _STATE_ID.fullmatch(last_event_id):
             raise invalid("Last-Event-ID", "is not the id of an event of this stream")
         body = _stream(
             kept[-1], tenant, job, document, int(last_event_id or 0), lambda: asking.expires_at - time.time()
@@ -275,13 +285,18 @@ def _report(body: ReportBody) -> Report:
     if body.kind == "started":
         return Started(body.attempt)
     if body.kind == "reading":
-        return Reading(body.attempt, body.facts or {})
+        facts = body.facts or {}
+        if len(facts) > MAX_FACTS or any(len(f"{name}{told}") > MAX_FACT for name, told in facts.items()):
+            raise invalid("facts", f"must be at most {MAX_FACTS}, each of at most {MAX_FACT} characters")
+        return Reading(body.attempt, facts)
     if body.kind == "progress":
         if body.done is None or body.through is None:
             raise invalid("done", "and through are needed in a report on progress")
         return Progress(body.attempt, body.done, body.through, body.seconds_left)
     if body.ending is None:
         raise invalid("ending", "is missing: say how it ended")
+    if not all(map(valid_file_name, body.files or ())):
+        raise invalid("files", "must be names of files in the start's own folder")
     return End(body.attempt, Ending(body.ending), body.done, body.message, tuple(body.files or ()))
 
 

@@ -27,7 +27,8 @@ def rows() -> tuple[list[dict[str, Any]], bytes]:
     columns.append({"kind": "category", "name": "diagnosis", "values": ["malignant", "benign"]})
     lines = ["radius,texture,smoothness,diagnosis"]
     lines += [
-        f"{row[0]},{row[1]},{row[4]},{data.target_names[label]}" for row, label in zip(data.data, data.target, strict=True)
+        f"{row[0]},{row[1]},{row[4]},{data.target_names[label]}"
+        for row, label in zip(data.data, data.target, strict=True)
     ]
     return columns, "\n".join(lines).encode()
 

@@ -178,8 +178,8 @@ def test_after_the_end_nothing_follows_but_the_settlement_and_that_once() -> Non
 
 def step_for(state: TaskState, job: JobStatus = JobStatus.GONE, **more: object) -> object:
     """The next step of a task that the service starts."""
-    arguments = {"hold": None, "dispatched": True, "quiet_seconds": 0.0, "patience_seconds": 30.0, **more}
-    return next_step(state, job, **arguments)  # type: ignore[arg-type]  # each test names what it needs
+    arguments = {"hold": None, "dispatched": True, "quiet_seconds": 0.0, "patience_seconds": 30.0, "pause_seconds": 0.0}
+    return next_step(state, job, **(arguments | more))  # type: ignore[arg-type]  # each test names what it needs
 
 
 def test_a_new_task_is_started_and_one_that_died_is_started_again() -> None:
@@ -187,6 +187,16 @@ def test_a_new_task_is_started_and_one_that_died_is_started_again() -> None:
     assert step_for(TaskState()) == Submit(Started(1))
     assert step_for(running()) == Submit(Started(2))
     assert step_for(running(), JobStatus.ALIVE) is None
+
+
+def test_the_next_start_is_ordered_after_a_pause_that_doubles() -> None:
+    """What was ordered a moment ago may not be known to Ray yet, and what killed a start may pass."""
+    assert step_for(running(), pause_seconds=2.0, quiet_seconds=1.9) is None
+    assert step_for(running(), pause_seconds=2.0, quiet_seconds=2.0) == Submit(Started(2))
+    third = replace(running(), attempt=3)
+    assert step_for(third, pause_seconds=2.0, quiet_seconds=7.9) is None
+    assert step_for(third, pause_seconds=2.0, quiet_seconds=8.0) == Submit(Started(4))
+    assert step_for(TaskState(), pause_seconds=2.0) == Submit(Started(1))
 
 
 def test_a_task_that_dies_each_time_is_given_up_with_its_last_words() -> None:
