@@ -356,7 +356,8 @@ class OrderBody(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, 
 
     ``target_epsilon`` is what it may cost; ``target_delta`` at which delta (absent: a power of ten below a tenth of one
     by the number of rows). ``batch_size`` is the number of rows that a step draws on average. Give ``epochs`` or
-    ``steps``. ``launch`` "caller": the service does not start it, ``python -m deployments.training.job`` does.
+    ``steps``. ``workers`` share the steps of a model that predicts. ``launch`` "caller": the service does not start it,
+    ``python -m deployments.training.job`` does.
     """
 
     target_epsilon: Decimal
@@ -369,6 +370,7 @@ class OrderBody(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, 
     learning_rate: float | None = None
     hidden: list[int] | None = None
     num_rows: int | None = None
+    workers: int | None = None
     job_id: str | None = None
     tenant_id: str | None = None
     source_engine: SourceEngine | None = None

@@ -5,14 +5,23 @@ refuses to begin unless that is the event that is held.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
 import msgspec
 
-from accounting.events import Event, SelfComposedEvent, event_from_wire, event_to_wire
+from accounting.events import (
+    Adjacency,
+    ComposedEvent,
+    Event,
+    SelfComposedEvent,
+    event_from_wire,
+    event_to_wire,
+)
 from accounting.values import decimal_text
+from deployments.synthesis.discovery import DiscoveryPlan
+from deployments.synthesis.outline import outline_from_wire, outline_to_wire
 from deployments.synthesis.schema import Schema, schema_from_wire, schema_to_wire
 
 VERSION = 1
@@ -39,13 +48,30 @@ class RowsFile:
 
 
 @dataclass(frozen=True, slots=True)
+class Discovery:
+    """What is found out about the columns first, where not all of it is public.
+
+    Attributes:
+        plan: What is released for it. The task's event is this plan's and then the kind's.
+        rest_delta: The delta that the kind's own event is priced at.
+    """
+
+    plan: DiscoveryPlan
+    rest_delta: Decimal
+
+    def around(self, event: Event) -> ComposedEvent:
+        """The whole event: the discovery's and the kind's."""
+        return ComposedEvent((self.plan.event, event), adjacency=Adjacency.ADD_REMOVE)
+
+
+@dataclass(frozen=True, slots=True)
 class TaskDocument:
     """What is to be done.
 
     Attributes:
         kind: Which kind of task: a name in `deployments.training.kinds`.
         file: The rows to read.
-        schema: What they must look like. Public.
+        schema: What they must look like. Public; where columns are to be found out about, only roughly so.
         event: What is charged.
         steps: Noisy steps in it; 1 where it is not counted in steps.
         epsilon: What was aimed at.
@@ -54,6 +80,7 @@ class TaskDocument:
         rows_out: Synthetic rows to write; None for a model that makes none.
         workers: Processes that work together.
         dispatched: Whether the service starts it; otherwise its caller does.
+        discovery: What is found out first; None where the schema is public.
     """
 
     kind: str
@@ -67,6 +94,12 @@ class TaskDocument:
     rows_out: int | None = None
     workers: int = 1
     dispatched: bool = True
+    discovery: Discovery | None = None
+
+    def for_kind(self, schema: Schema, event: Event) -> "TaskDocument":
+        """The document as the kind gets it: with the schema that was found, and its own part of the event."""
+        assert self.discovery is not None
+        return replace(self, schema=schema, event=event, delta=self.discovery.rest_delta, discovery=None)
 
     @property
     def divisible(self) -> bool:
@@ -90,6 +123,7 @@ class TaskDocument:
                 "rows_out": self.rows_out,
                 "workers": self.workers,
                 "dispatched": self.dispatched,
+                "discovery": None if self.discovery is None else _discovery_to_wire(self.discovery),
             }
         ).decode()
 
@@ -116,4 +150,20 @@ def document_from(text: str) -> TaskDocument:
         rows_out=wire["rows_out"],
         workers=wire["workers"],
         dispatched=wire["dispatched"],
+        discovery=None if wire["discovery"] is None else _discovery_from_wire(wire["discovery"]),
     )
+
+
+def _discovery_to_wire(discovery: Discovery) -> dict[str, Any]:
+    plan = discovery.plan
+    return {
+        "outline": outline_to_wire(plan.outline),
+        "delta": decimal_text(plan.delta),
+        "scale": decimal_text(plan.scale),
+        "rest_delta": decimal_text(discovery.rest_delta),
+    }
+
+
+def _discovery_from_wire(wire: Mapping[str, Any]) -> Discovery:
+    plan = DiscoveryPlan(outline_from_wire(wire["outline"]), Decimal(wire["delta"]), Decimal(wire["scale"]))
+    return Discovery(plan, Decimal(wire["rest_delta"]))

@@ -9,7 +9,9 @@ import sys
 import ray
 import structlog
 
-from deployments.training.reports import GivenUpError
+from deployments.training.document import document_from
+from deployments.training.folders import Folders, private_folder
+from deployments.training.reports import GivenUpError, Reporter
 from deployments.training.work import GIVEN_UP, Start, carry_out, start_from, token_from_environment
 
 log = structlog.get_logger()
@@ -28,16 +30,35 @@ def main() -> int:
     """
     start, token = start_from(sys.argv[1:]), token_from_environment()
     ray.init(address="auto", log_to_driver=True)
-    gpus = 1 if ray.cluster_resources().get("GPU", 0) >= 1 else 0  # type: ignore[no-untyped-call]
+    gpus = int(ray.cluster_resources().get("GPU", 0))  # type: ignore[no-untyped-call]
     try:
-        # The reservation is the worker's, not the entrypoint's: otherwise a GPU would be reserved twice.
-        ray.get(_work.options(num_cpus=1, num_gpus=gpus).remote(start, token))
+        workers = _workers(start, token)
+        if workers > 1:
+            from deployments.training.workers_job import carry_out_together
+
+            storage = Folders(start.files).results(start.task_id, start.attempt).with_name(f"ray-{start.attempt}")
+            private_folder(storage)
+            carry_out_together(start, token, workers, storage, gpus=gpus >= workers)
+        else:
+            # The reservation is the worker's, not the entrypoint's: otherwise a GPU would be reserved twice.
+            ray.get(_work.options(num_cpus=1, num_gpus=min(gpus, 1)).remote(start, token))
+    except GivenUpError as error:
+        log.warning("given_up", reason=str(error))
+        return GIVEN_UP
     except ray.exceptions.RayTaskError as error:
         if isinstance(error.cause, GivenUpError):
             log.warning("given_up", reason=str(error.cause))
             return GIVEN_UP
         raise
     return 0
+
+
+def _workers(start: Start, token: str) -> int:
+    reporter = Reporter(start.base_url, token, start.tenant_id, start.task_id, start.attempt)
+    try:
+        return document_from(reporter.document()).workers
+    finally:
+        reporter.close()
 
 
 if __name__ == "__main__":

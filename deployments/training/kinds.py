@@ -71,6 +71,7 @@ class Work:
         begin: To be called once, before the first step, with the number of steps that a checkpoint has. It answers what
             to call after each step, with the number of steps done: whether to stop.
         allowed: As the order's.
+        leads: Whether this worker writes results. Of several that share the steps, one does.
     """
 
     document: TaskDocument
@@ -79,6 +80,7 @@ class Work:
     checkpoint: Path
     begin: Callable[[int], Callable[[int], bool]]
     allowed: tuple[str, ...] = ()
+    leads: bool = True
 
 
 class Kind(Protocol):
@@ -87,6 +89,11 @@ class Kind(Protocol):
     @property
     def makes_rows(self) -> bool:
         """Whether it ends in synthetic rows."""
+        ...
+
+    @property
+    def shares_work(self) -> bool:
+        """Whether several workers can share its steps."""
         ...
 
     def plan(self, order: Order) -> Planned:

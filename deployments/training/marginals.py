@@ -22,6 +22,7 @@ class MarginalKind:
     """`deployments.synthesis.marginal`."""
 
     makes_rows = True
+    shares_work = False
 
     def plan(self, order: Order) -> Planned:
         """See `Kind.plan`."""

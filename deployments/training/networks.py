@@ -17,6 +17,7 @@ from deployments.synthesis.networks import (
     plan_to_wire,
     tvae_plan,
 )
+from deployments.synthesis.schema import schema_to_wire
 from deployments.synthesis.table import decode
 from deployments.training.document import TaskDocument
 from deployments.training.folders import private_folder
@@ -31,6 +32,7 @@ class NetworkKind:
     """`deployments.synthesis.tvae` and `gan`."""
 
     makes_rows = True
+    shares_work = False
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -82,7 +84,8 @@ class NetworkKind:
 
 
 def _plan(document: TaskDocument) -> NetworkPlan:
-    return plan_from_wire(document.plan)
+    # What was found out about the columns comes after the plan, and changes nothing of its event.
+    return plan_from_wire({**document.plan, "schema": schema_to_wire(document.schema)})
 
 
 def _single(hidden: list[int]) -> int:

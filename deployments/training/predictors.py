@@ -29,6 +29,7 @@ class PredictorKind:
     """
 
     makes_rows = False
+    shares_work = True
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -82,10 +83,12 @@ class PredictorKind:
             checkpoint=Checkpointing(work.checkpoint / CHECKPOINT, every=max(10, recipe.steps // 50)),
             allowed=work.allowed,
             device=device_here(),
+            workers=work.document.workers > 1,
         )
         if trained.done < recipe.steps:
             return False
-        save_model(work.results / MODEL, trained)
+        if work.leads:
+            save_model(work.results / MODEL, trained)
         return True
 
 

@@ -60,6 +60,7 @@ class TaskState:
         files: Names of what it made.
         settlement: How its hold ended, once it has.
         seconds_left: What the last report estimated.
+        epsilon: What was lost at most by the steps that may have been taken, as a decimal's text.
         facts: What the job told about itself: device, method, workers. Nothing private.
     """
 
@@ -74,6 +75,7 @@ class TaskState:
     files: tuple[str, ...] = ()
     settlement: Settlement | None = None
     seconds_left: float | None = None
+    epsilon: str | None = None
     facts: Mapping[str, str | int] | None = None
 
     @property
@@ -111,6 +113,7 @@ class Progress:
     done: int
     through: int
     seconds_left: float | None = None
+    epsilon: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +185,8 @@ def after(state: TaskState, report: Report, steps: int) -> TaskState:
         if not 0 <= report.done <= report.through <= steps:
             raise RefusedReportError(f"Steps must be 0 <= done <= through <= {steps}, the steps that are held.")
         through = max(state.through, report.through)
-        return replace(state, done=report.done, through=through, seconds_left=report.seconds_left)
+        epsilon = report.epsilon if report.epsilon is not None else state.epsilon
+        return replace(state, done=report.done, through=through, seconds_left=report.seconds_left, epsilon=epsilon)
     return _ended(state, report, steps)
 
 

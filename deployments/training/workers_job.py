@@ -1,76 +1,52 @@
-"""Training by several Ray workers: Ray Train makes the process group, `distributed` shares the steps.
+"""One start of a task by several Ray workers: Ray Train makes the process group, `distributed` shares the steps."""
 
-Ray Train imports pandas, which is not among our dependencies: without it this module cannot be imported.
-"""
-
-from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
 from pathlib import Path
 
+import torch
 from ray.train import RunConfig, ScalingConfig
-from ray.train.torch import TorchConfig, TorchTrainer, get_device
+from ray.train.torch import TorchConfig, TorchTrainer
+from torch import distributed
 
-from deployments.training.features import Features, Target
-from deployments.training.learning import Task
-from deployments.training.recipe import Recipe
-from deployments.training.saved import save_model
-from deployments.training.trainer import Checkpointing, train
+from deployments.training.devices import device_here
+from deployments.training.work import Start, carry_out
 
 
-@dataclass(frozen=True, slots=True)
-class Shared:
-    """What every worker is given.
+class ProcessGroup:
+    """The workers of a process group as a `work.Crew`. The first one leads."""
 
-    Attributes:
-        load: Reads the rows, the same ones in the same order on every worker.
-        recipe: What was charged.
-        task: The model and how it learns.
-        model: Where the first worker saves it.
-        checkpoint: A file that every worker can read.
-        allowed: Import paths of models that may be brought.
-    """
+    @property
+    def leads(self) -> bool:
+        """See `Crew`."""
+        return distributed.get_rank() == 0
 
-    load: Callable[[], tuple[Features, Target]]
-    recipe: Recipe
-    task: Task
-    model: Path
-    checkpoint: Checkpointing | None = None
-    allowed: Collection[str] = field(default_factory=tuple)
+    def told_to_go(self, go: bool) -> bool:
+        """See `Crew`."""
+        word = torch.tensor(int(go), device=device_here())
+        distributed.broadcast(word, 0)
+        return bool(word)
 
 
-def train_on_workers(shared: Shared, workers: int, storage: Path, gpus: bool = False) -> None:
-    """Trains on a cluster that `ray.init` has reached, one process a worker, and saves the model.
+def carry_out_together(start: Start, token: str, workers: int, storage: Path, *, gpus: bool) -> None:
+    """Does the work on a cluster that `ray.init` has reached, one process a worker.
 
     Args:
-        shared: What every worker is given.
+        start: Of which task.
+        token: To report with.
         workers: How many.
         storage: A folder that Ray Train may write to.
-        gpus: Whether each worker has a GPU: then sums travel by nccl, otherwise by gloo.
+        gpus: Whether each worker gets a GPU: then sums travel by nccl, otherwise by gloo.
     """
-    trainer = TorchTrainer(
+    TorchTrainer(
         _work,
-        train_loop_config={"shared": shared},
+        train_loop_config={"start": start, "token": token},
         torch_config=TorchConfig(backend="nccl" if gpus else "gloo"),
         scaling_config=ScalingConfig(num_workers=workers, use_gpu=gpus),
         run_config=RunConfig(storage_path=str(storage)),
-    )
-    trainer.fit()
+    ).fit()
 
 
-def _work(config: dict[str, Shared]) -> None:
-    from torch import distributed
-
-    shared = config["shared"]
-    features, target = shared.load()
-    trained = train(
-        features,
-        target,
-        shared.recipe,
-        shared.task,
-        checkpoint=shared.checkpoint,
-        allowed=shared.allowed,
-        device=get_device(),
-        workers=True,
-    )
-    if distributed.get_rank() == 0:
-        save_model(shared.model, trained)
+def _work(config: dict[str, object]) -> None:
+    start, token = config["start"], config["token"]
+    assert isinstance(start, Start)
+    assert isinstance(token, str)
+    carry_out(start, token, ProcessGroup())

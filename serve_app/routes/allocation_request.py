@@ -21,6 +21,7 @@ from accounting.events import (
 from accounting.ledger.canonical import canonical_json, sha256
 from accounting.plans import price
 from accounting.values import ZERO, InvalidValueError, checked_delta, decimal_text
+from deployments.training.document import document_from
 from serve_app.auth.principal import SPENDERS, Principal
 from serve_app.identifiers import NAME_RULE, TEXT_RULE, valid_name, valid_text
 from serve_app.problems import Code, Problem, invalid
@@ -106,7 +107,7 @@ def read_allocation(
     engine = source_engine(body.source_engine, principal, service_name)
     asked = _details(body, purpose)
     if body.task is not None:
-        _check_task(body)
+        _check_task(body, event)
         asked["task"] = sha256(body.task).hex()
     ttl = hold_seconds(body.ttl_seconds, hold=body.mode == "reserve")
     request = {
@@ -136,12 +137,18 @@ def read_allocation(
     return Unpriced(event, delta, rest)
 
 
-def _check_task(body: AllocateBody) -> None:
-    """Refuses a task that nothing is held for, or that cannot be stored."""
+def _check_task(body: AllocateBody, event: Event) -> None:
+    """Refuses a task that nothing is held for, that cannot be stored, or that does something else than is charged."""
     if body.mode != "reserve":
         raise invalid("task", "is done under a hold: set mode to 'reserve'")
     if body.task is None or not 0 < len(body.task) <= MAX_TASK or "\x00" in body.task:
         raise invalid("task", f"must have 1 to {MAX_TASK} characters, without NUL")
+    try:
+        document = document_from(body.task)
+    except (ValueError, TypeError, KeyError, AttributeError, ArithmeticError, RecursionError) as error:
+        raise invalid("task", f"is no document of a task: {error}") from None
+    if document.event != event or document.text != body.task:
+        raise invalid("task", "is not for the event that is charged, or not in its canonical form")
 
 
 def idempotency_key(header_key: str | None, operation_id: str | None, job_id: str) -> str:

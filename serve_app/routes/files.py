@@ -17,8 +17,10 @@ from accounting.ledger.postgres_tasks import PostgresTasks
 from accounting.ledger.store import ConflictError
 from accounting.ledger.tasks import StoredFile
 from accounting.values import InvalidValueError
+from deployments.synthesis.discovery import roughly
 from deployments.synthesis.files import read_table
-from deployments.synthesis.schema import Schema, schema_from_wire, schema_to_wire
+from deployments.synthesis.outline import outline_from_wire, outline_to_wire
+from deployments.synthesis.schema import Schema
 from deployments.training.folders import Folders, private_folder, write_private
 from serve_app.auth.principal import READERS, SPENDERS, Principal
 from serve_app.auth.tokens import TokenVerifier
@@ -50,10 +52,10 @@ def files_router(verifier: TokenVerifier, tasks: Callable[[], PostgresTasks], fo
         asking.require(SPENDERS)
         tenant = asking.tenant(tenant_id, engine_call=True)
         try:
-            schema = schema_from_wire({"columns": plain(body.columns)})
+            outline = outline_from_wire({"columns": plain(body.columns)})
         except InvalidValueError as error:
             raise invalid(error.field.removeprefix("schema."), error.reason) from None
-        text = msgspec.json.encode({"schema": schema_to_wire(schema)}).decode()
+        text = msgspec.json.encode({"schema": outline_to_wire(outline)}).decode()
         if len(text) > MAX_SCHEMA:
             raise invalid("columns", f"must be at most {MAX_SCHEMA} characters: declare fewer values or bins")
         return _answer(await _added(tasks(), tenant, _named(dataset_id), text))
@@ -73,7 +75,7 @@ def files_router(verifier: TokenVerifier, tasks: Callable[[], PostgresTasks], fo
         content = await read_asgi_body(request.receive, MAX_FILE)
         wire = msgspec.json.decode(known.body)
         found = await asyncio.to_thread(
-            _stored, folders, tenant, content, FORMATS[kind], schema_from_wire(wire["schema"])
+            _stored, folders, tenant, content, FORMATS[kind], roughly(outline_from_wire(wire["schema"]))
         )
         text = msgspec.json.encode({"schema": wire["schema"]} | found).decode()
         return _answer(await _added(tasks(), tenant, dataset_id, text))

@@ -2,15 +2,17 @@
 
 import math
 from collections.abc import Mapping
-from decimal import Decimal
+from decimal import ROUND_FLOOR, Context, Decimal
 from typing import Any
 
 import msgspec
 
 from accounting.ledger.tasks import StoredFile
-from accounting.values import InvalidValueError, checked_delta, checked_epsilon, checked_positive
-from deployments.synthesis.schema import schema_from_wire
-from deployments.training.document import RowsFile, TaskDocument
+from accounting.plans import price_plan
+from accounting.values import EXACT, InvalidValueError, checked_delta, checked_epsilon, checked_positive
+from deployments.synthesis.discovery import discovery_plan, roughly
+from deployments.synthesis.outline import is_complete, outline_from_wire
+from deployments.training.document import Discovery, RowsFile, TaskDocument
 from deployments.training.kinds import Order, kind_of
 from deployments.training.recipe import MOST, check_sizes
 from serve_app.requests import plain
@@ -20,6 +22,10 @@ from serve_app.schemas import TrainingBody
 OPTIONS = ("epochs", "steps", "batch_size", "max_grad_norm", "learning_rate", "hidden", "image", "module", "arguments")
 """What an order may say to its kind."""
 MAX_ROWS_OUT = 10_000_000
+MAX_WORKERS = 64
+FINDING = Decimal("0.2")
+"""The part of epsilon and delta that finding out about columns may cost."""
+_DIGITS = Context(prec=12, rounding=ROUND_FLOOR)
 MAX_ARGUMENTS = 20_000
 """Bytes of what a module of somebody's own is told."""
 _TOLD_AS = {
@@ -56,7 +62,8 @@ def document_of(
     known: Mapping[str, Any] = msgspec.json.decode(stored.body)
     if "sha256" not in known:
         raise NoRowsError
-    schema = schema_from_wire(known["schema"])
+    outline = outline_from_wire(known["schema"])
+    schema = roughly(outline)
     epsilon = checked_epsilon(body.target_epsilon, "target_epsilon")
     records: int = known["rows"]
     delta = default_delta_for(records, default_delta) if body.target_delta is None else body.target_delta
@@ -77,22 +84,38 @@ def document_of(
         check_sizes(records, body.batch_size, steps=1)
     if len(msgspec.json.encode(plain(body.arguments))) > MAX_ARGUMENTS:
         raise InvalidValueError("arguments", f"must be at most {MAX_ARGUMENTS} bytes")
+    workers = body.workers if body.workers is not None else 1
+    if not 1 <= workers <= (MAX_WORKERS if kind.shares_work else 1):
+        few = f"must be from 1 to {MAX_WORKERS}" if kind.shares_work else f"must be 1: {body.kind} works alone"
+        raise InvalidValueError("workers", few)
     options: dict[str, Any] = {name: getattr(body, name) for name in OPTIONS} | {"arguments": plain(body.arguments)}
+    discovery, rest_epsilon, rest_delta = None, epsilon, delta
     try:
-        planned = kind.plan(Order(body.kind, schema, records, epsilon, delta, body.target, options, allowed))
+        if not is_complete(outline):
+            part = _DIGITS.multiply(epsilon, FINDING), _DIGITS.multiply(delta, FINDING)
+            found = discovery_plan(outline, records, *part)
+            rest_epsilon = EXACT.subtract(epsilon, found.loss.epsilon)
+            rest_delta = EXACT.subtract(delta, found.delta)
+            discovery = Discovery(found, rest_delta)
+        planned = kind.plan(Order(body.kind, schema, records, rest_epsilon, rest_delta, body.target, options, allowed))
+        event = planned.event if discovery is None else discovery.around(planned.event)
+        if price_plan(event, delta).loss.epsilon > epsilon:
+            raise InvalidValueError("target_epsilon", "does not hold the whole: declare more columns, or give more")
     except InvalidValueError as error:
         raise InvalidValueError(told_as(error.field), error.reason) from None
     document = TaskDocument(
         kind=body.kind,
         file=RowsFile(stored.dataset_id, stored.version, known["sha256"], known["format"], records),
         schema=schema,
-        event=planned.event,
+        event=event,
         steps=planned.steps,
         epsilon=epsilon,
         delta=delta,
         plan=planned.plan,
         rows_out=(body.num_rows or records) if kind.makes_rows else None,
+        workers=workers,
         dispatched=body.launch == "service",
+        discovery=discovery,
     )
     # It travels as text within JSON.
     if len(msgspec.json.encode(document.text)) > MAX_TASK:

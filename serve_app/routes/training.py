@@ -11,6 +11,7 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Annotated, Any
 
 import msgspec
@@ -25,6 +26,7 @@ from accounting.ledger.tasks import StoredState
 from accounting.values import InvalidValueError, decimal_text
 from deployments.training.document import TaskDocument
 from deployments.training.folders import Folders, MissingFileError, valid_file_name
+from deployments.training.so_far import epsilon_so_far
 from deployments.training.task import (
     Cancel,
     End,
@@ -214,7 +216,10 @@ def create_training_app(service: Service) -> FastAPI:
             raise Problem(Code.FORBIDDEN, "The service starts this training, so its own process alone reports on it.")
         if body.kind == "started" and task.document.dispatched:
             raise Problem(Code.FORBIDDEN, "The service starts this training, and nobody else.")
-        return task_answer(await _recorded(kept[-1], tenant, job, _report(body)))
+        given = _report(body)
+        if isinstance(given, Progress):
+            given = await asyncio.to_thread(_with_epsilon, given, task)
+        return task_answer(await _recorded(kept[-1], tenant, job, given))
 
     return app
 
@@ -244,6 +249,7 @@ def _standing(document: TaskDocument, state: TaskState) -> dict[str, Any]:
         "steps": document.steps,
         "steps_done": state.done,
         "steps_charged_at_most": state.through,
+        "epsilon_so_far": state.epsilon,
         "seconds_left": state.seconds_left,
         "cancelled": state.cancelled,
         "message": state.message,
@@ -298,6 +304,17 @@ def _report(body: ReportBody) -> Report:
     if not all(map(valid_file_name, body.files or ())):
         raise invalid("files", "must be names of files in the start's own folder")
     return End(body.attempt, Ending(body.ending), body.done, body.message, tuple(body.files or ()))
+
+
+def _with_epsilon(progress: Progress, task: Tracked) -> Progress:
+    document, through = task.document, max(task.state.through, progress.through)
+    if through > document.steps:
+        # Refused in a moment.
+        return progress
+    found = epsilon_so_far(document.event, document.steps, through, document.delta)
+    # What the whole was charged is a bound as well.
+    known = document.epsilon if found is None else min(found, document.epsilon)
+    return replace(progress, epsilon=decimal_text(known))
 
 
 async def _recorded(kept: TaskKeeping, tenant_id: str, task_id: str, report: Report) -> Tracked:

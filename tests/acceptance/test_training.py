@@ -160,3 +160,15 @@ def states(trainer: Trainer, job: str) -> list[dict[str, Any]]:
     """All states of an ended training, as its stream has them."""
     with trainer.http.stream("GET", f"{JOBS}/{job}/events") as stream:
         return [json.loads(line[6:]) for line in stream.iter_lines() if line.startswith("data: ")]
+
+
+def test_two_workers_share_the_steps_of_one_training(trainer: Trainer) -> None:
+    """Ray Train makes the group; one leads and reports; the charge is that of one process."""
+    body = {"kind": "mlp", "dataset_id": DATASET, "target": "c", "target_epsilon": "1", "epochs": 5, "workers": 2}
+    response = trainer.http.post(JOBS, json=body)
+    assert response.status_code == 202, response.text
+    job = response.json()["id"]
+    ended = trainer.until_settled(job)
+    assert (ended["status"], ended["settlement"], ended["attempt"]) == ("finished", "committed", 1), ended["message"]
+    assert ended["steps_done"] == ended["steps"]
+    assert ended["files"] == ["model.safetensors"]

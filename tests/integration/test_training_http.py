@@ -130,6 +130,7 @@ def test_a_model_is_trained_by_dp_sgd_for_exactly_the_steps_that_were_held(owner
     done = ended(caller, ordered["id"])
     assert done["status"] == "finished", done
     assert done["steps_done"] == 30
+    assert 0 < Decimal(done["epsilon_so_far"]) <= 1
     assert done["files"] == ["model.safetensors"]
     content = caller.get(f"{JOBS}/{ordered['id']}/files/model.safetensors").content
     length = int.from_bytes(content[:8], "little")
@@ -154,3 +155,27 @@ def test_a_cancelled_training_is_charged_for_the_steps_that_it_did(owner: tuple[
     commit = json.loads(later["body"])
     assert (commit["kind"], commit["details"]["steps"]) == ("committed", done["steps_done"])
     assert_problem(caller.get(f"{JOBS}/{job}/files/model.safetensors"), 404, "not_found")
+
+
+def test_columns_that_are_not_public_are_found_out_about_under_the_same_hold(live: Live) -> None:
+    """One hold for what is found and what is made of it; the schema that was found is among the results."""
+    caller, name = live.new(), new_name("people")
+    columns = [
+        {"kind": "unknown_category", "name": "town"},
+        {"kind": "unknown_number", "name": "age", "lower": 0, "upper": 100, "bins": 5, "whole": True},
+    ]
+    path = f"{PREFIX}/generators/dataset/{name}"
+    assert caller.request("PUT", path, json={"columns": columns}).status_code == 200
+    lines = ["town,age", *(f"{'Ulm' if age % 3 else 'Bonn'},{age % 90}" for age in range(3_000))]
+    headers = {"Content-Type": "text/csv"}
+    assert caller.request("PUT", f"{path}/rows", content="\n".join(lines).encode(), headers=headers).status_code == 200
+    ordered = order(caller, name, num_rows=100)
+    assert [event["kind"] for event in ordered["event"]["events"]] == ["composed", "composed"]
+    done = ended(caller, ordered["id"])
+    assert done["status"] == "finished", done
+    assert done["files"] == ["model.json", "rows.csv", "schema.json"]
+    town, age = caller.get(f"{JOBS}/{ordered['id']}/files/schema.json").json()["columns"]
+    assert sorted(town["values"]) == ["Bonn", "Ulm"]
+    assert (age["edges"][0], age["edges"][-1], len(age["edges"])) == (0, 100, 6)
+    assert Decimal(str(ordered["hold"]["allocated_epsilon"])) <= 1
+    assert len(caller.get(f"{JOBS}/{ordered['id']}/files/rows.csv").text.splitlines()) == 101

@@ -222,15 +222,15 @@ def test_a_task_needs_a_hold_and_words(owner: tuple[Caller, str], task: str, mod
     assert caller.state() == before
 
 
-def test_a_task_that_is_not_for_what_is_held_is_never_started(owner: tuple[Caller, str]) -> None:
-    """Whoever holds budget by hand for less than the task would do gets nothing."""
+@pytest.mark.parametrize("task", [None, "{}", "not JSON", '{"v":1}', '["v"]'])
+def test_a_task_that_is_not_for_what_is_charged_cannot_be_held(owner: tuple[Caller, str], task: str | None) -> None:
+    """Whoever holds budget by hand for less than the task would do, or for no task at all, is refused."""
     caller, name = owner
-    text = caller.get(f"{JOBS}/{ordered(caller, name)}/document").json()["document"]
-    text = text.replace('"dispatched":false', '"dispatched":true')
-    hold = caller.allocate(epsilon="0.0001", mode="reserve", task=text)
-    assert hold.status_code == 200, hold.text
-    done = ended(caller, hold.json()["allocation_id"])
-    assert (done["status"], done["settlement"], done["attempt"]) == ("failed", "voided", 0)
+    text = task or caller.get(f"{JOBS}/{ordered(caller, name)}/document").json()["document"]
+    before = caller.state()
+    held = caller.allocate(epsilon="0.0001", mode="reserve", task=text)
+    assert_problem(held, 422, "invalid_request", "task")
+    assert caller.state() == before
 
 
 # Again.

@@ -16,7 +16,7 @@ from deployments.training.jobs import MODULES_VARIABLE
 from deployments.training.kinds import Order, kind_of
 from deployments.training.predictors import PredictorKind
 from deployments.training.recipe import Recipe
-from deployments.training.work import Start, _carry_out, arguments_of, start_from
+from deployments.training.work import Alone, Start, _lead, arguments_of, start_from
 
 TENANT, TASK = "tenant", "00000000-0000-8000-8000-000000000001"
 ROWS = 40
@@ -88,7 +88,7 @@ def told_by(folders: Folders, document: TaskDocument, *, announced: bool = True)
     """All that a start of the task reports."""
     told = Told(document.text)
     start = Start("http://nowhere", TENANT, TASK, 1, folders.root, announced=announced)
-    _carry_out(start, told)  # type: ignore[arg-type]  # as much of a reporter as it needs
+    _lead(start, told, Alone())  # type: ignore[arg-type]  # as much of a reporter as it needs
     return told.said
 
 
