@@ -11,8 +11,9 @@ from ray.job_submission import JobSubmissionClient
 from deployments.training.jobs import LAST_WORDS
 from deployments.training.next_step import JobStatus
 
-_ENTRYPOINT_CPUS = 0.01
-"""The entrypoint only waits; what computes reserves its own. With nothing at all Ray would pin it to the head node."""
+_ENTRYPOINT_MEMORY = 300 * 1024 * 1024
+"""Bytes. The entrypoint only waits; what computes reserves its own CPUs, and all of them may be wanted. With nothing
+at all Ray would pin it to the head node."""
 
 
 class RayJobs:
@@ -29,7 +30,7 @@ class RayJobs:
         self._client.submit_job(
             submission_id=name,
             entrypoint=shlex.join([sys.executable, "-m", "deployments.training.job", *arguments]),
-            entrypoint_num_cpus=_ENTRYPOINT_CPUS,
+            entrypoint_memory=_ENTRYPOINT_MEMORY,
             runtime_env={"env_vars": dict(environment)},
         )
 
