@@ -99,6 +99,11 @@ class Attacks:
     meaning: str = MEANING
 
 
+def enough(synthetic: Table, train: Table, holdout: Table) -> bool:
+    """Whether there are as many rows as `attacks` needs."""
+    return min(synthetic.rows, train.rows) >= FEWEST and holdout.rows >= 2 * FEWEST
+
+
 def attacks(synthetic: Table, train: Table, holdout: Table, generator: np.random.Generator) -> Attacks:
     """Attacks synthetic rows.
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from deployments.evaluation.attacks import CONFIDENCE, FALSE_POSITIVES, NEARER_NOTE, Attacks, attacks
+from deployments.evaluation.attacks import CONFIDENCE, FALSE_POSITIVES, FEWEST, NEARER_NOTE, Attacks, attacks, enough
 from deployments.evaluation.fidelity import LEAST_EXPECTED, Fidelity, fidelity
 from deployments.evaluation.utility import Utility, utility
 from deployments.synthesis.table import Table
@@ -30,6 +30,11 @@ TESTS = (
     f"than {LEAST_EXPECTED:g} are expected."
 )
 
+TOO_FEW = (
+    f"No attack was tried: with fewer than {FEWEST} rows, or {2 * FEWEST} that were not trained on, it would say "
+    "nothing. That says nothing of the rows either."
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
@@ -40,14 +45,14 @@ class Evaluation:
         fidelity: Synthetic rows beside those that were trained on.
         floor: Rows that were not trained on beside those that were.
         utility: Of one target column; None if none was named.
-        attacks: What was tried.
+        attacks: What was tried; None where there were too few rows for an attack to say anything.
     """
 
     rows: dict[str, int]
     fidelity: Fidelity
     floor: Fidelity
     utility: Utility | None
-    attacks: Attacks
+    attacks: Attacks | None
 
 
 def evaluate(
@@ -56,21 +61,21 @@ def evaluate(
     """Compares synthetic rows with real ones.
 
     Args:
-        synthetic: What a model sampled; at least `attacks.FEWEST` rows.
-        train: The real rows that the model was fitted to; likewise.
-        holdout: Real rows from the same people at large that it has not seen; at least twice as many.
+        synthetic: What a model sampled.
+        train: The real rows that the model was fitted to.
+        holdout: Real rows from the same people at large that it has not seen.
         generator: Draws the rows that are attacked.
         target: The column that is predicted, to measure utility.
 
     Raises:
-        InvalidValueError: If the schemas differ, rows are too few or there is no such column.
+        InvalidValueError: If the schemas differ or there is no such column.
     """
     return Evaluation(
         {"synthetic": synthetic.rows, "train": train.rows, "holdout": holdout.rows},
         fidelity(synthetic, train),
         fidelity(holdout, train),
         None if target is None else utility(synthetic, train, holdout, target),
-        attacks(synthetic, train, holdout, generator),
+        attacks(synthetic, train, holdout, generator) if enough(synthetic, train, holdout) else None,
     )
 
 
@@ -89,11 +94,15 @@ def evaluation_to_wire(evaluation: Evaluation) -> dict[str, Any]:
             "note": FLOOR,
         },
         "utility": None if evaluation.utility is None else asdict(evaluation.utility),
-        "attacks": {
-            "meaning": evaluation.attacks.meaning,
-            "confidence": CONFIDENCE,
-            "false_positive_rate": FALSE_POSITIVES,
-            "distances": asdict(evaluation.attacks.distances) | {"note": NEARER_NOTE},
-            "membership": [asdict(one) for one in evaluation.attacks.membership],
-        },
+        "attacks": {"meaning": TOO_FEW} if evaluation.attacks is None else _attacks_to_wire(evaluation.attacks),
+    }
+
+
+def _attacks_to_wire(found: Attacks) -> dict[str, Any]:
+    return {
+        "meaning": found.meaning,
+        "confidence": CONFIDENCE,
+        "false_positive_rate": FALSE_POSITIVES,
+        "distances": asdict(found.distances) | {"note": NEARER_NOTE},
+        "membership": [asdict(one) for one in found.membership],
     }

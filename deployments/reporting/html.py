@@ -20,7 +20,8 @@ figure img { display: block; width: 100%; height: auto; }
 figcaption { color: var(--faint); font-size: .85rem; line-height: 1.45; margin-top: .4rem; }
 """
 _NO_IMAGES, _IMAGES = "default-src 'none'; style-src ", "default-src 'none'; img-src data:; style-src "
-_CAPTION = "Left: epsilon at other deltas. Right, where the job has steps: epsilon at other numbers of steps."
+_CAPTION = "Epsilon at other deltas."
+_CAPTION_WITH_STEPS = "Left: epsilon at other deltas. Right: epsilon at other numbers of steps."
 
 
 def report_html(report: PrivacyReport) -> str:
@@ -31,7 +32,7 @@ def report_html(report: PrivacyReport) -> str:
         f'<figure>\n<picture>\n<source media="print" srcset="{light}"/>\n'
         f'<source media="(prefers-color-scheme: dark)" srcset="{dark}"/>\n'
         f'<img alt="{escape(described(report))}" src="{light}"/>\n</picture>\n'
-        f"<figcaption>{escape(_CAPTION)}</figcaption>\n</figure>"
+        f"<figcaption>{_CAPTION_WITH_STEPS if report.by_steps else _CAPTION}</figcaption>\n</figure>"
     )
     allowed = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
     title = f"<h2>{CURVES}</h2>"

@@ -106,6 +106,9 @@ def _print(found: Mapping[str, Any]) -> None:
     if found["utility"] is not None:
         title = f"Predicting {found['utility']['target']} of the rows that were held out"
         _section(title, _scores(found["utility"]["scores"]))
+    if "distances" not in attacks:
+        out.print(f"\n{attacks['meaning']}")
+        return
     distances = attacks["distances"]
     _section("Distance to the closest row that was trained on", _distances(distances), distances["note"])
     _section("Attacks that guess who was trained on", _attacks(attacks["membership"]), attacks["meaning"])

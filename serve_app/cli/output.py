@@ -37,7 +37,8 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
     """Rows of text under their heads."""
     drawn = Table(box=None, pad_edge=False, header_style="bold")
     for head in heads:
-        drawn.add_column(head, overflow="fold")
+        # An id is there to be copied: it is not broken, whatever becomes of the rest.
+        drawn.add_column(head, overflow="fold", no_wrap=head == "id")
     for row in rows:
         drawn.add_row(*row)
     return drawn

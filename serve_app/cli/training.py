@@ -97,7 +97,7 @@ def training(
     if as_json:
         typer.echo(text)
     elif job is None:
-        heads = ("id", "kind", "data set", "status", "steps", "target epsilon", "ordered")
+        heads = ("id", "kind", "data set", "status", "steps", "epsilon")
         console().print(table(heads, map(_line, answer["jobs"])))
     else:
         print_standing(answer)
@@ -201,7 +201,7 @@ def check_finished(answer: Mapping[str, Any]) -> None:
 def _line(answer: Mapping[str, Any]) -> tuple[str, ...]:
     steps = f"{answer['steps_done']} of {answer['steps']}"
     named = (answer["id"], answer["kind"], answer["dataset_id"], answer["status"])
-    return (*named, steps, answer["target_epsilon"], answer["created_at"])
+    return (*named, steps, answer["target_epsilon"])
 
 
 def _named(call: "Call", connection: Connection) -> "Call":

@@ -7,7 +7,7 @@ import pytest
 
 from accounting.values import InvalidValueError
 from deployments.evaluation.attacks import FALSE_POSITIVES, FEWEST, MEANING, attacks, closest, inferred, share
-from deployments.evaluation.evaluation import evaluate, evaluation_to_wire
+from deployments.evaluation.evaluation import TOO_FEW, evaluate, evaluation_to_wire
 from deployments.synthesis.schema import Category, Number, Schema
 from deployments.synthesis.table import Table
 from tests.unit.evaluation_helpers import digits, one_thread, rows_of, shuffled
@@ -101,3 +101,12 @@ def test_the_document_has_a_utility_where_a_target_is_named() -> None:
     found = evaluation_to_wire(evaluate(FRESH, TRAIN, HOLDOUT, np.random.default_rng(1), "pixel 20"))
     assert found["utility"]["target"] == "pixel 20"
     assert json.loads(json.dumps(found, allow_nan=False))["utility"]["scores"][0]["r_squared"] > 0.2
+
+
+def test_with_few_rows_no_attack_is_tried_and_that_is_said() -> None:
+    """The rest of the comparison stands; what was not tried is no pass."""
+    few = rows_of(ALL, 0, FEWEST - 1)
+    found = evaluation_to_wire(evaluate(few, few, few, np.random.default_rng(1)))
+    assert found["attacks"]["meaning"] == TOO_FEW
+    assert "membership" not in found["attacks"]
+    assert found["fidelity"]["columns"]
