@@ -55,7 +55,7 @@ class Task:
         learning_rate: In (0, 100]; for Adam 0.001 is usual, for SGD with clipping at 1 about 1.
         momentum: Of SGD, in [0, 1).
         schedule: How the rate goes with the steps.
-        physical_batch: Rows in memory at once.
+        physical_batch: Rows in memory at once; None for what fits the method and the device.
         precision: In which numbers layers compute.
         method: How per-row gradients are clipped; None for the fastest.
         secure_noise: Whether each noise value is made of four draws.
@@ -70,7 +70,7 @@ class Task:
     learning_rate: float = 0.001
     momentum: float = 0.0
     schedule: Schedule = Schedule.CONSTANT
-    physical_batch: int = 4096
+    physical_batch: int | None = None
     precision: Precision = Precision.FLOAT32
     method: Method | None = None
     secure_noise: bool = False
@@ -80,7 +80,7 @@ class Task:
             raise InvalidValueError("learning_rate", f"must be greater than 0 and at most {LARGEST_RATE:g}")
         if not 0 <= self.momentum < 1 or (self.momentum and self.optimizer is not OptimizerName.SGD):
             raise InvalidValueError("momentum", "must be from 0 to less than 1, and 0 for another optimizer than sgd")
-        if not 1 <= self.physical_batch <= MAX_PHYSICAL_BATCH:
+        if self.physical_batch is not None and not 1 <= self.physical_batch <= MAX_PHYSICAL_BATCH:
             raise InvalidValueError("physical_batch", f"must be from 1 to {MAX_PHYSICAL_BATCH}")
         if self.hidden and isinstance(self.model, BroughtForm):
             raise InvalidValueError("hidden", "is for models of ours: give a brought one its arguments")

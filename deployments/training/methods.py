@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+import torch
 from opacus.grad_sample import GradSampleModule, GradSampleModuleFastGradientClipping
 from opacus.validators import ModuleValidator
 from torch import nn
@@ -53,6 +54,10 @@ class Choice:
     reason: str
 
 
+LARGEST_PART = 4096
+"""Rows in memory at once."""
+CACHED_PART = 256
+"""The same on a CPU, where each row's gradient of every weight is made: more of them do not fit into its caches."""
 GHOST_SHARE = 0.9
 """Ghost clipping pays where at least this share of the parameters has a rule for its norm."""
 
@@ -86,3 +91,9 @@ def choose_method(module: nn.Module, known: bool = True) -> Choice:
     if all(type(layer) in GradSampleModule.GRAD_SAMPLERS for layer in layers):
         return Choice(Method.HOOKS, f"{why}; every layer has a rule for its per-row gradients")
     return Choice(Method.FUNCTORCH, f"{why}; a layer has no rule for its per-row gradients")
+
+
+def fitting_batch(method: Method, device: torch.device | str) -> int:
+    """How many rows are best worked off at once. All of a step's rows are, part after part; only time depends on it."""
+    cached = method is not Method.GHOST and torch.device(device).type == "cpu"
+    return CACHED_PART if cached else LARGEST_PART

@@ -23,7 +23,7 @@ from opacus.utils.uniform_sampler import UniformWithReplacementSampler
 from torch import Tensor, nn
 
 from accounting.values import InvalidValueError
-from deployments.training.methods import Method, check_module, choose_method
+from deployments.training.methods import Method, check_module, choose_method, fitting_batch
 from deployments.training.recipe import Recipe
 
 # Opacus hooks every layer; the first one's input needs no gradient, which torch finds remarkable.
@@ -51,13 +51,14 @@ class Options:
 
     Attributes:
         method: None to choose by `choose_method`.
-        physical_batch: Rows in memory at once; a larger batch is worked off in parts. Halved when memory runs out.
+        physical_batch: Rows in memory at once; a larger batch is worked off in parts. Halved when memory runs out. None
+            for `methods.fitting_batch`.
         secure_noise: Whether each noise value is made of four draws.
         device: Where the module is.
     """
 
     method: Method | None = None
-    physical_batch: int = 4096
+    physical_batch: int | None = None
     secure_noise: bool = False
     device: torch.device | str = "cpu"
 
@@ -102,7 +103,7 @@ class PrivateOptimisation:
         self.options = options or Options()
         self.method = self.options.method or choose_method(module).method
         self.done = done
-        self.physical_batch = self.options.physical_batch
+        self.physical_batch = self.options.physical_batch or fitting_batch(self.method, self.options.device)
         self._beside = beside
         self._broken = False
         self._wrapped = _wrapped(module, self.method, float(recipe.clip))
