@@ -13,6 +13,7 @@ from typing import Any
 
 from accounting.charges import price
 from accounting.conversion import best_order_for_cap
+from accounting.event_wire import event_to_wire
 from accounting.events import (
     Composition,
     DiscreteGaussianEvent,
@@ -22,7 +23,6 @@ from accounting.events import (
     PoissonGaussianEvent,
     SelfComposedEvent,
     ZCdpEvent,
-    event_to_wire,
 )
 from accounting.filters import Budget, Charge, FilterKind, Member
 from accounting.ledger.canonical import canonical_json

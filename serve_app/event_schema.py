@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from accounting import events
+from accounting.event_wire import EVENT_VERSION
 
 _NUMBER = {"anyOf": [{"type": "string", "format": "decimal"}, {"type": "number"}]}
 _PLAIN: dict[type, dict[str, Any]] = {
@@ -44,7 +45,7 @@ def _kind(made: type[events.Event]) -> dict[str, Any]:
         "type": "object",
         "title": made.kind,
         "description": summary,
-        "properties": {"kind": {"const": made.kind}, "version": {"const": events.EVENT_VERSION}} | properties,
+        "properties": {"kind": {"const": made.kind}, "version": {"const": EVENT_VERSION}} | properties,
         "required": ["kind", *(field.name for field in dataclasses.fields(made) if _needed(field))],
         "additionalProperties": False,
     }

@@ -18,7 +18,8 @@ from typing import Any
 
 from accounting.charges import Cost
 from accounting.datasets import Dataset
-from accounting.events import Adjacency, Event, event_from_wire, event_to_wire
+from accounting.event_wire import event_from_wire, event_to_wire
+from accounting.events import Adjacency, Event
 from accounting.filters import Budget, Charge, FilterKind, Member
 from accounting.ledger.canonical import canonical_json, sha256
 from accounting.values import PrivacyLoss, decimal_text

@@ -9,7 +9,7 @@ from decimal import ROUND_CEILING, Context, Decimal
 from fractions import Fraction
 from typing import Any
 
-from accounting.events import event_to_wire
+from accounting.event_wire import event_to_wire
 from accounting.values import PrivacyLoss, decimal_text, round_up
 from deployments.reporting.controls import NOTICE, Control, controls
 from deployments.reporting.facts import HoldStatus, JobFacts

@@ -16,15 +16,8 @@ from decimal import ROUND_CEILING, Context, Decimal
 from typing import Any, TypeVar
 
 from accounting.calibration import discrete_gaussian_for, least_noise
-from accounting.events import (
-    Adjacency,
-    ComposedEvent,
-    DiscreteGaussianEvent,
-    SelfComposedEvent,
-    event_from_wire,
-    event_to_wire,
-    parse_decimal,
-)
+from accounting.event_wire import event_from_wire, event_to_wire, parse_decimal
+from accounting.events import Adjacency, ComposedEvent, DiscreteGaussianEvent, SelfComposedEvent
 from accounting.plans import price_plan
 from accounting.values import InvalidValueError, PrivacyLoss, checked_delta, checked_epsilon, decimal_text
 from deployments.synthesis.schema import Schema, schema_from_wire, schema_to_wire

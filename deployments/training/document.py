@@ -11,14 +11,8 @@ from typing import Any
 
 import msgspec
 
-from accounting.events import (
-    Adjacency,
-    ComposedEvent,
-    Event,
-    SelfComposedEvent,
-    event_from_wire,
-    event_to_wire,
-)
+from accounting.event_wire import event_from_wire, event_to_wire
+from accounting.events import Adjacency, ComposedEvent, Event, SelfComposedEvent
 from accounting.values import decimal_text
 from deployments.synthesis.discovery import DiscoveryPlan
 from deployments.synthesis.outline import outline_from_wire, outline_to_wire

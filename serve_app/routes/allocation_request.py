@@ -7,6 +7,7 @@ from typing import Any, get_args
 
 from accounting.admission import Allocate
 from accounting.conversion import PricingDisagreementError
+from accounting.event_wire import event_from_wire, event_to_wire
 from accounting.events import (
     ClaimEvent,
     Composition,
@@ -14,8 +15,6 @@ from accounting.events import (
     FixedSizeGaussianEvent,
     ParallelEvent,
     PoissonGaussianEvent,
-    event_from_wire,
-    event_to_wire,
     leaves,
 )
 from accounting.ledger.canonical import canonical_json, sha256

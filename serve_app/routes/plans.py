@@ -17,7 +17,8 @@ from fastapi import APIRouter, Depends, Header, Request
 from accounting.admission import Outcome, Verdict, dataset_scope, tenant_scope, unfit
 from accounting.conversion import PricingDisagreementError
 from accounting.datasets import DatasetState
-from accounting.events import Composition, event_to_wire, leaves
+from accounting.event_wire import event_to_wire
+from accounting.events import Composition, leaves
 from accounting.filters import Budget, Charge, largest_claim, largest_delta
 from accounting.ledger.postgres import PostgresLedgerStore
 from accounting.ledger.store import Wanted

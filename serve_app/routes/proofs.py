@@ -12,7 +12,7 @@ import structlog
 from fastapi import Depends, FastAPI
 from starlette.responses import JSONResponse, Response
 
-from accounting.events import event_from_wire
+from accounting.event_wire import event_from_wire
 from accounting.ledger.entry import OPENING_KINDS, Entry
 from accounting.ledger.merkle import MissingNodesError, inclusion_spans, roots_of
 from accounting.ledger.postgres import PostgresLedgerStore

@@ -6,7 +6,8 @@ from decimal import Decimal
 from typing import Any
 
 from accounting.conversion import PricingDisagreementError
-from accounting.events import Event, event_to_wire
+from accounting.event_wire import event_to_wire
+from accounting.events import Event
 from accounting.values import ZERO, InvalidValueError, PrivacyLoss, decimal_text
 from deployments.mechanisms.mechanism import Mechanism, mechanism_for
 from deployments.mechanisms.query import DataType, MechanismName, Noise, Query, check_length, check_mechanism

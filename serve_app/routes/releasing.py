@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from accounting.events import event_to_wire
+from accounting.event_wire import event_to_wire
 from accounting.ledger.postgres import PostgresLedgerStore
 from accounting.ledger.store import StoreUnavailableError
 from accounting.values import decimal_text

@@ -19,7 +19,7 @@ from fastapi import Depends, FastAPI, Header, Query, Request
 from starlette.responses import FileResponse, JSONResponse, StreamingResponse
 
 from accounting.conversion import PricingDisagreementError
-from accounting.events import event_to_wire
+from accounting.event_wire import event_to_wire
 from accounting.ledger.entry import timestamp_text
 from accounting.ledger.store import StoreUnavailableError, Wanted
 from accounting.ledger.tasks import StoredState

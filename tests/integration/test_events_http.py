@@ -12,7 +12,8 @@ import httpx
 import pytest
 
 from accounting import plans, renyi
-from accounting.events import KINDS, Event, PoissonGaussianEvent, event_from_wire
+from accounting.event_wire import KINDS, event_from_wire
+from accounting.events import Event, PoissonGaussianEvent
 from accounting.ledger.memory import MemoryLedgerStore
 from accounting.ledger.store import LedgerStore
 from accounting.values import PrivacyLoss

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from accounting import plans
-from accounting.events import event_from_wire
+from accounting.event_wire import event_from_wire
 from accounting.plans import Theorem
 from serve_app.service import PREFIX
 from tests.support import PICTURE, PLAN, Caller, Live, assert_problem, new_name

@@ -25,6 +25,7 @@ from accounting.conversion import (
     rho_to_delta,
     rho_to_epsilon,
 )
+from accounting.event_wire import event_from_wire
 from accounting.events import (
     ClaimEvent,
     DiscreteGaussianEvent,
@@ -34,7 +35,6 @@ from accounting.events import (
     LaplaceEvent,
     PoissonGaussianEvent,
     ZCdpEvent,
-    event_from_wire,
 )
 from accounting.pld import pld_epsilon
 from accounting.pure import pure_epsilon

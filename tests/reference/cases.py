@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 
-from accounting.events import parse_decimal
+from accounting.event_wire import parse_decimal
 from accounting.values import InvalidValueError
 
 FILE = Path(__file__).with_name("accounting_cases.json")

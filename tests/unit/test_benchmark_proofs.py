@@ -3,7 +3,7 @@
 import json
 from decimal import Decimal
 
-from accounting.events import event_from_wire
+from accounting.event_wire import event_from_wire
 from accounting.plans import price
 from accounting.values import NO_LOSS, PrivacyLoss
 from benchmarks.findings import Goal

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from hypothesis import given
 
+from accounting.event_wire import KINDS, event_from_wire, event_to_wire, parse_decimal
 from accounting.events import (
-    KINDS,
     LARGEST_PARAMETER,
     MAX_CATEGORIES,
     MAX_COUNT,
@@ -34,10 +34,7 @@ from accounting.events import (
     SelectionForm,
     SelfComposedEvent,
     ZCdpEvent,
-    event_from_wire,
-    event_to_wire,
     leaves,
-    parse_decimal,
     parts_of,
 )
 from accounting.ledger.canonical import canonical_json

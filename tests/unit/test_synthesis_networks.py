@@ -13,13 +13,8 @@ from safetensors.numpy import load_file
 from sklearn.datasets import load_breast_cancer
 from torch import Tensor, nn
 
-from accounting.events import (
-    ComposedEvent,
-    DiscreteGaussianEvent,
-    PoissonGaussianEvent,
-    SelfComposedEvent,
-    event_to_wire,
-)
+from accounting.event_wire import event_to_wire
+from accounting.events import ComposedEvent, DiscreteGaussianEvent, PoissonGaussianEvent, SelfComposedEvent
 from accounting.plans import price_plan
 from accounting.values import InvalidValueError
 from deployments.synthesis import gan, tvae
