@@ -55,9 +55,9 @@ async def keeping_tasks(service: Service) -> AsyncIterator[TaskKeeping]:
         stack.push_async_callback(everybodys.close)
         jobs = await asyncio.to_thread(_jobs, service)
         stack.callback(jobs.close)
-        forget = Folders(service.settings.files_folder).forget_checkpoint
+        keep_only = Folders(service.settings.files_folder).keep_only
         settle = _settle_over_http(service, client)
-        dispatcher = Dispatcher(everybodys, tasks, store, jobs, _Launch(service), settle, forget)
+        dispatcher = Dispatcher(everybodys, tasks, store, jobs, _Launch(service), settle, keep_only)
         health = LoopHealth("dispatcher")
         loop = asyncio.create_task(keep_running(health, dispatcher.step), name="dispatcher")
         try:

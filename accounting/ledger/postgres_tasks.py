@@ -91,6 +91,12 @@ class PostgresTasks:
             row = await connection.fetchrow(SQL["file"], tenant_id, dataset_id)
         return None if row is None else StoredFile(dataset_id, row["version"], row["body"])
 
+    async def versions(self, tenant_id: str) -> list[StoredFile]:
+        """Every file of rows that the tenant ever stored, in no order."""
+        async with self._tenant(tenant_id) as connection:
+            rows = await connection.fetch(SQL["versions"], tenant_id)
+        return [StoredFile(row["dataset_id"], row["version"], row["body"]) for row in rows]
+
     async def files(self, tenant_id: str) -> list[StoredFile]:
         """The newest file of each data set, by name."""
         async with self._tenant(tenant_id) as connection:

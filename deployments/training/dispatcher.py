@@ -43,8 +43,9 @@ Launch = Callable[[str, str, int], tuple[Sequence[str], Mapping[str, str]]]
 """Arguments and environment of a start, from tenant, task and attempt."""
 SettleHold = Callable[[str, str, ToVoid | ToCommit], Awaitable[None]]
 """Asks the budget to end a hold. What has ended already, or can no longer end so, is no error: the ledger is read."""
-Forget = Callable[[str], None]
-"""Deletes what the starts of a task kept for each other: it is personal data. Blocking."""
+KeepOnly = Callable[[str, int | None], None]
+"""Deletes what the starts of a task kept, but for the results of one of them if one finished: checkpoints are personal
+data, and of a run's outcomes only one may ever be seen. Blocking."""
 _ENDINGS = {
     EntryKind.COMMITTED: Settlement.COMMITTED,
     EntryKind.VOIDED: Settlement.VOIDED,
@@ -87,7 +88,7 @@ class Dispatcher:
         jobs: Jobs,
         launch: Launch,
         settle: SettleHold,
-        forget: Forget,
+        keep_only: KeepOnly,
     ) -> None:
         self._open = open_tasks
         self._tasks = tasks
@@ -95,7 +96,7 @@ class Dispatcher:
         self._jobs = jobs
         self._launch = launch
         self._settle = settle
-        self._forget = forget
+        self._keep_only = keep_only
 
     async def step(self) -> float:
         """One round. See `loops.Step`.
@@ -153,7 +154,8 @@ class Dispatcher:
         tenant_id, task_id = task.stored.tenant_id, task.stored.task_id
         if isinstance(chosen, Record):
             if isinstance(chosen.report, Settled):
-                await asyncio.to_thread(self._forget, task_id)
+                outcome = task.state.attempt if task.state.ending is Ending.FINISHED else None
+                await asyncio.to_thread(self._keep_only, task_id, outcome)
             await record(self._tasks, tenant_id, task_id, chosen.report)
         elif isinstance(chosen, Submit):
             await record(self._tasks, tenant_id, task_id, chosen.report)

@@ -67,9 +67,22 @@ class Folders:
                 raise MissingFileError(f"the file of rows {sha256[:12]} is not what it was when the task was ordered")
         return path
 
-    def forget_checkpoint(self, task_id: str) -> None:
-        """Deletes a task's checkpoints."""
-        shutil.rmtree(self.checkpoint(task_id), ignore_errors=True)
+    def keep_only(self, task_id: str, attempt: int | None) -> None:
+        """Deletes what a task's starts kept, but for the results of one of them.
+
+        Args:
+            task_id: Which task.
+            attempt: The start whose results are its outcome; None where it has none.
+        """
+        folder = self.checkpoint(task_id).parent
+        kept = None if attempt is None else self.results(task_id, attempt)
+        for one in folder.iterdir() if folder.is_dir() else ():
+            if one != kept:
+                shutil.rmtree(one, ignore_errors=True)
+
+    def forget_rows(self, tenant_id: str, sha256: str, form: str) -> None:
+        """Deletes a file of rows."""
+        self.rows(tenant_id, sha256, form).unlink(missing_ok=True)
 
 
 def private_folder(path: Path) -> None:

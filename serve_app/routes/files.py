@@ -80,6 +80,20 @@ def files_router(verifier: TokenVerifier, tasks: Callable[[], PostgresTasks], fo
         text = msgspec.json.encode({"schema": wire["schema"]} | found).decode()
         return _answer(await _added(tasks(), tenant, dataset_id, text))
 
+    @router.delete("/{dataset_id}/rows", summary="Delete all rows that were ever stored for a data set")
+    async def delete(dataset_id: str, asking: Asking, tenant_id: str | None = None) -> dict[str, Any]:
+        asking.require(SPENDERS)
+        tenant = asking.tenant(tenant_id, engine_call=True)
+        known = await known_file(tasks(), tenant, dataset_id)
+        text = msgspec.json.encode({"schema": msgspec.json.decode(known.body)["schema"]}).decode()
+        # First it is no longer to be ordered from, then it goes.
+        left = await _added(tasks(), tenant, dataset_id, text)
+        latest = {file.dataset_id: _file_of(file.body) for file in await tasks().files(tenant)}
+        gone = {_file_of(one.body) for one in await tasks().versions(tenant) if one.dataset_id == dataset_id}
+        for digest, form in gone - set(latest.values()) - {(None, None)}:
+            await asyncio.to_thread(folders.forget_rows, tenant, digest, form)
+        return _answer(left)
+
     @router.get("", summary="The data sets that rows were declared for")
     async def listed(asking: Asking, tenant_id: str | None = None) -> dict[str, Any]:
         asking.require(READERS)
@@ -133,6 +147,12 @@ def _stored(folders: Folders, tenant: str, content: bytes, form: str, schema: Sc
             raise invalid(error.field, error.reason) from None
     digest = folders.store_rows(tenant, content, form)
     return {"sha256": digest, "format": form, "rows": table.rows}
+
+
+def _file_of(body: str) -> tuple[Any, Any]:
+    """Digest and format of a file of rows; two data sets may share one."""
+    known = msgspec.json.decode(body)
+    return known.get("sha256"), known.get("format")
 
 
 def _answer(file: StoredFile) -> dict[str, Any]:

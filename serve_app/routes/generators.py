@@ -13,7 +13,7 @@ from serve_app.auth.principal import SPENDERS, Principal
 from serve_app.auth.tokens import TokenVerifier
 from serve_app.client import calls
 from serve_app.client.client import AsyncPrivacyClient
-from serve_app.problems import relayed, unavailable
+from serve_app.problems import invalid, relayed, unavailable
 from serve_app.requests import body_of, described
 from serve_app.routes.access import principal_by
 from serve_app.routes.files import files_router
@@ -45,6 +45,8 @@ def generators_router(
         key_header: Annotated[str | None, Header(alias="Idempotency-Key")] = None,
     ) -> JSONResponse:
         asking.require(SPENDERS)
+        if key_header is not None and not key_header.isascii():
+            raise invalid("Idempotency-Key", "must be ASCII here: it travels on as a header")
         wire: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(body))
         order = {"kind": wire.pop("type", body.type), "dataset_id": dataset_id} | wire
         token = request.headers["authorization"].partition(" ")[2]

@@ -179,3 +179,17 @@ def test_columns_that_are_not_public_are_found_out_about_under_the_same_hold(liv
     assert (age["edges"][0], age["edges"][-1], len(age["edges"])) == (0, 100, 6)
     assert Decimal(str(ordered["hold"]["allocated_epsilon"])) <= 1
     assert len(caller.get(f"{JOBS}/{ordered['id']}/files/rows.csv").text.splitlines()) == 101
+
+
+def test_deleted_rows_are_gone_and_a_training_that_has_not_read_them_costs_nothing(owner: tuple[Caller, str]) -> None:
+    """The files of all versions; nothing can be ordered from them any more."""
+    caller, name = owner
+    path = f"{PREFIX}/generators/dataset/{name}"
+    waiting = order(caller, name, launch="caller")
+    deleted = caller.request("DELETE", f"{path}/rows")
+    assert deleted.status_code == 200, deleted.text
+    assert deleted.json()["rows"] is None
+    body = {"kind": "dp-marginal", "dataset_id": name, "target_epsilon": "1"}
+    assert_problem(caller.post(JOBS, json=body), 404, "not_found", "dataset_id")
+    assert caller.request("DELETE", f"{JOBS}/{waiting['id']}").status_code == 202
+    assert ended(caller, waiting["id"])["settlement"] == "voided"

@@ -195,15 +195,15 @@ class World:
         verdict = decide_settlement(head, Settle(TENANT, self.task_id, kind, "x", history, steps), self.ledger.now())
         await self.ledger.append(verdict.entries)
 
-    def forget(self, task_id: str) -> None:
-        """See `Forget`."""
+    def keep_only(self, task_id: str, _: int | None) -> None:
+        """See `KeepOnly`."""
         assert task_id == self.task_id
         self.kept = False
 
     async def round(self, trouble: str = "") -> None:
         """One round of a dispatcher that knows nothing of the rounds before."""
         self.trouble = trouble
-        dispatcher = Dispatcher(self.tasks, self.tasks, self.ledger, self, self.launch, self.settle, self.forget)
+        dispatcher = Dispatcher(self.tasks, self.tasks, self.ledger, self, self.launch, self.settle, self.keep_only)
         try:
             await dispatcher.step()
         except DispatchError:
@@ -400,7 +400,9 @@ async def test_one_task_that_cannot_be_looked_after_does_not_hold_up_the_others(
     world = World()
     await world.order("no document")
     with pytest.raises(DispatchError, match="none of 1"):
-        await Dispatcher(world.tasks, world.tasks, world.ledger, world, world.launch, world.settle, world.forget).step()
+        await Dispatcher(
+            world.tasks, world.tasks, world.ledger, world, world.launch, world.settle, world.keep_only
+        ).step()
     broken, head = world.task_id, (await world.ledger.history(TENANT))[-1]
     hold = held(head, document_for().text)
     await world.ledger.append([hold])

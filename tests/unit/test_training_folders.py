@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from deployments.training.folders import Folders, MissingFileError, valid_file_name, write_private
-from tests.support import new_name
 
 CONTENT = b"a,b\n1,2\n"
 
@@ -83,12 +82,15 @@ def test_a_file_is_replaced_as_a_whole(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_checkpoint_can_be_forgotten_however_often(folders: Folders) -> None:
-    """Results stay."""
-    task = new_name("task")
-    write_private(folders.checkpoint(task) / "run.safetensors", b"x")
-    write_private(folders.result(task, 1, "model.json"), b"{}")
-    for _ in range(2):
-        folders.forget_checkpoint(task)
+def test_only_the_results_of_the_start_that_finished_are_kept(tmp_path: Path) -> None:
+    """Checkpoints and what other starts made are gone; another task's files are not touched."""
+    folders, task, other = Folders(tmp_path), "task-1", "task-2"
+    for one in (task, other):
+        write_private(folders.result(one, 1, "rows.csv"), b"1")
+        write_private(folders.result(one, 2, "rows.csv"), b"2")
+        write_private(folders.checkpoint(one) / "run", b"3")
+    folders.keep_only(task, 2)
+    assert [path.parent.name for path in tmp_path.rglob("rows.csv") if task in path.parts] == ["start-2"]
     assert not folders.checkpoint(task).exists()
-    assert folders.result(task, 1, "model.json").exists()
+    assert folders.checkpoint(other).exists()
+    folders.keep_only("never-started", None)

@@ -37,7 +37,8 @@ WHERE task.recorded_at > clock_timestamp() - interval '60 days'
   AND NOT EXISTS (
       SELECT FROM prv_task_state AS state
       WHERE state.tenant_id = task.tenant_id AND state.allocation_id = task.allocation_id AND state.over)
-ORDER BY task.recorded_at LIMIT $1;
+-- Each tenant's oldest first, so that nobody with many crowds out the others.
+ORDER BY row_number() OVER (PARTITION BY task.tenant_id ORDER BY task.recorded_at), task.recorded_at LIMIT $1;
 
 -- name: add_file
 INSERT INTO prv_file (tenant_id, dataset_id, version, body)
@@ -50,3 +51,6 @@ SELECT body, version FROM prv_file WHERE tenant_id = $1 AND dataset_id = $2 ORDE
 -- name: files
 SELECT DISTINCT ON (dataset_id) dataset_id, version, body FROM prv_file WHERE tenant_id = $1
 ORDER BY dataset_id, version DESC;
+
+-- name: versions
+SELECT dataset_id, version, body FROM prv_file WHERE tenant_id = $1 AND body::jsonb ? 'sha256';
