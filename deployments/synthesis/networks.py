@@ -32,7 +32,7 @@ COUNTS_SHARE = Decimal("0.3")
 PLAN_VERSION = 1
 _MUCH_NOISE = Decimal(5)
 """Up to which epsilon a GAN learns fast."""
-_LEAST_BATCH, _MOST_BATCH, _PART = 256, 8192, 20
+_LEAST_BATCH, _MOST_BATCH = 256, 8192
 _DIGITS = Context(prec=12, rounding=ROUND_CEILING)
 _COUNT_REACH = Decimal(1)
 """One record is in one cell of a column's counts: it moves them by 1, in the L2 norm."""
@@ -43,7 +43,7 @@ class Settings:
     """How a network is trained. All of it is public.
 
     Attributes:
-        batch: Rows that a step draws on average; None for a twentieth of the records, within 256 and 8,192.
+        batch: Rows that a step draws on average; None for one in `part` of the kind, within 256 and 8,192.
         epochs: How often a row takes part on average; None for `steps` of the network's kind.
         clip: L2 norm to which each row's gradient is clipped.
         learning_rate: Of Adam, at its highest; None for the kind's own.
@@ -77,7 +77,7 @@ class TvaeSettings(Settings):
     divergence: float = 1.0
 
     kind = "dp-tvae"
-    steps = 600
+    steps, part = 600, 20
 
     def __post_init__(self) -> None:
         Settings.__post_init__(self)
@@ -105,7 +105,7 @@ class GanSettings(Settings):
     turns: int = 1
 
     kind = "dp-ctgan"
-    steps = 1200
+    steps, part = 1200, 10
 
     def __post_init__(self) -> None:
         Settings.__post_init__(self)
@@ -196,7 +196,7 @@ def gan_plan(
 
 def _plan(schema: Schema, records: int, epsilon: Decimal, delta: Decimal, settings: S) -> NetworkPlan:
     _check(schema, records, epsilon, delta)
-    batch = settings.batch or min(records, max(_LEAST_BATCH, min(_MOST_BATCH, records // _PART)))
+    batch = settings.batch or min(records, max(_LEAST_BATCH, min(_MOST_BATCH, records // settings.part)))
     steps = settings.steps if settings.epochs is None else steps_of(records, batch, settings.epochs)
     check_sizes(records, batch, steps)
     columns = len(schema.columns)

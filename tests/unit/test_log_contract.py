@@ -49,11 +49,18 @@ class Ledger:
         return await self.log.read(self.start, 10_000)
 
 
+@pytest_asyncio.fixture(scope="module")
+async def own(admin_url: str) -> AsyncIterator[tuple[LedgerStore, EntryLog]]:
+    """A database of these tests' own: elsewhere a service that runs takes up what it finds."""
+    async with (await new_database(admin_url)).opened() as (store, log):
+        yield store, log
+
+
 @pytest.fixture(params=["memory", "postgres"])
-def found(request: pytest.FixtureRequest) -> Ledger:
+def found(request: pytest.FixtureRequest, own: tuple[LedgerStore, EntryLog]) -> Ledger:
     """A ledger as it is found."""
     if request.param == "postgres":
-        return Ledger(*(request.getfixturevalue(name) for name in ("postgres", "postgres_log")))
+        return Ledger(*own)
     store = MemoryLedgerStore()
     return Ledger(store, MemoryLog(store))
 
