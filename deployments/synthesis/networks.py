@@ -43,7 +43,7 @@ class Settings:
     """How a network is trained. All of it is public.
 
     Attributes:
-        batch: Rows that a step draws on average; None for one in `part` of the kind, within 256 and 8,192.
+        batch: Rows that a step draws on average; None for a tenth or a twentieth of the records, within 256 and 8,192.
         epochs: How often a row takes part on average; None for `steps` of the network's kind.
         clip: L2 norm to which each row's gradient is clipped.
         learning_rate: Of Adam, at its highest; None for the kind's own.
@@ -77,16 +77,16 @@ class TvaeSettings(Settings):
     divergence: float = 1.0
 
     kind = "dp-tvae"
-    steps, part = 600, 20
+    steps = 600
 
     def __post_init__(self) -> None:
         Settings.__post_init__(self)
         if not 0 <= self.divergence <= 100:
             raise InvalidValueError("divergence", "must be from 0 to 100")
 
-    def at(self, epsilon: Decimal) -> "TvaeSettings":
-        """The settings with what depends on epsilon filled in: here nothing does."""
-        return replace(self, learning_rate=self.learning_rate or 5e-3)
+    def at(self, epsilon: Decimal, records: int) -> "TvaeSettings":
+        """The settings with the batch and what depends on epsilon filled in: here nothing does."""
+        return replace(self, batch=self.batch or _part_of(records, 20), learning_rate=self.learning_rate or 5e-3)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +105,7 @@ class GanSettings(Settings):
     turns: int = 1
 
     kind = "dp-ctgan"
-    steps, part = 1200, 10
+    steps = 1200
 
     def __post_init__(self) -> None:
         Settings.__post_init__(self)
@@ -114,10 +114,15 @@ class GanSettings(Settings):
         if not 1 <= self.turns <= 100:
             raise InvalidValueError("turns", "must be from 1 to 100")
 
-    def at(self, epsilon: Decimal) -> "GanSettings":
-        """The settings with what depends on epsilon filled in: with little noise, both learn better slowly."""
-        rate, pursuit = (5e-3, 0.5) if epsilon <= _MUCH_NOISE else (3e-3, 1 / 3)
-        return replace(self, learning_rate=self.learning_rate or rate, pursuit=self.pursuit or pursuit)
+    def at(self, epsilon: Decimal, records: int) -> "GanSettings":
+        """The settings with what depends on epsilon filled in: much noise wants large batches, little a slow pace."""
+        rate, pursuit, part = (5e-3, 0.5, 10) if epsilon <= _MUCH_NOISE else (3e-3, 1 / 3, 20)
+        return replace(
+            self,
+            batch=self.batch or _part_of(records, part),
+            learning_rate=self.learning_rate or rate,
+            pursuit=self.pursuit or pursuit,
+        )
 
 
 S = TypeVar("S", TvaeSettings, GanSettings)
@@ -196,7 +201,9 @@ def gan_plan(
 
 def _plan(schema: Schema, records: int, epsilon: Decimal, delta: Decimal, settings: S) -> NetworkPlan:
     _check(schema, records, epsilon, delta)
-    batch = settings.batch or min(records, max(_LEAST_BATCH, min(_MOST_BATCH, records // settings.part)))
+    settings = settings.at(epsilon, records)
+    batch = settings.batch
+    assert batch is not None
     steps = settings.steps if settings.epochs is None else steps_of(records, batch, settings.epochs)
     check_sizes(records, batch, steps)
     columns = len(schema.columns)
@@ -205,8 +212,11 @@ def _plan(schema: Schema, records: int, epsilon: Decimal, delta: Decimal, settin
     multiplier = least_noise(lambda noise: _event(columns, counts, records, batch, steps, noise), epsilon, delta)
     recipe = Recipe(records, batch, steps, settings.clip, multiplier)
     epochs = _DIGITS.divide(Decimal(batch * steps), Decimal(records))
-    settled = replace(settings.at(epsilon), batch=batch, epochs=epochs)
-    return NetworkPlan(schema, settled, recipe, counts, epsilon, delta)
+    return NetworkPlan(schema, replace(settings, epochs=epochs), recipe, counts, epsilon, delta)
+
+
+def _part_of(records: int, part: int) -> int:
+    return min(records, max(_LEAST_BATCH, min(_MOST_BATCH, records // part)))
 
 
 def _check(schema: Schema, records: int, epsilon: Decimal, delta: Decimal) -> None:
