@@ -12,8 +12,8 @@ from deployments.outbox.loops import LoopHealth, keep_running
 from deployments.training.dispatcher import Dispatcher, SettleHold
 from deployments.training.folders import Folders
 from deployments.training.jobs import MODULES_VARIABLE, TOKEN_VARIABLE, Jobs, ProcessJobs
+from deployments.training.start import Start, arguments_of
 from deployments.training.task import ToCommit, ToVoid
-from deployments.training.work import Start, arguments_of
 from serve_app.auth.principal import ANY_TENANT, TASK_KEEPER, Role
 from serve_app.auth.tokens import mint_token
 from serve_app.client import calls

@@ -5,13 +5,12 @@ drawn from the released shares. Exact frequencies, after which rows are resample
 """
 
 from decimal import Decimal
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from accounting.events import DiscreteGaussianEvent
-from deployments.mechanisms.mechanism import Mechanism
+from accounting.events import DiscreteGaussianEvent, SelfComposedEvent
+from deployments.synthesis.draws import Draws
 from deployments.synthesis.table import Codes, Table
 
 Array = npt.NDArray[np.float64]
@@ -34,11 +33,11 @@ def release_shares(table: Table, records: int, event: DiscreteGaussianEvent, del
     Raises:
         PricingDisagreementError: If OpenDP cannot confirm the price.
     """
-    mechanism = Mechanism(event, delta, "integer")
+    draws = Draws(SelfComposedEvent(event, len(table.schema.sizes)), delta)
     shares = []
     for column, size in enumerate(table.schema.sizes):
-        noisy: Any = mechanism.measurement(np.bincount(table.codes[:, column], minlength=size).tolist())
-        shares.append(shares_of(np.array(noisy, dtype=np.float64), records))
+        noisy = draws.noisy(event, np.bincount(table.codes[:, column], minlength=size))
+        shares.append(shares_of(noisy.astype(np.float64), records))
     return tuple(shares)
 
 

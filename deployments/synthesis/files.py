@@ -4,9 +4,6 @@ import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import pyarrow
-import pyarrow.parquet
-
 from accounting.values import InvalidValueError
 from deployments.synthesis.schema import Schema
 from deployments.synthesis.table import Columns, Table, encode
@@ -59,6 +56,8 @@ def write_rows(path: Path, columns: Mapping[str, Sequence[str | int | float | No
             writer.writerow(columns)
             writer.writerows(zip(*columns.values(), strict=True))
     else:
+        import pyarrow.parquet
+
         pyarrow.parquet.write_table(pyarrow.table({name: list(values) for name, values in columns.items()}), path)
 
 
@@ -90,6 +89,8 @@ def _read_csv(path: Path, wanted: Sequence[str]) -> Columns:
 
 
 def _read_parquet(path: Path, wanted: Sequence[str]) -> Columns:
+    import pyarrow.parquet
+
     try:
         with pyarrow.parquet.ParquetFile(path) as file:
             places = _places(file.schema_arrow.names, wanted)

@@ -5,7 +5,7 @@ from typing import Any
 
 from accounting.values import InvalidValueError
 from deployments.synthesis import wire
-from deployments.synthesis.discovery import Outline, UnknownCategory, UnknownNumber, roughly
+from deployments.synthesis.discovery_plan import Outline, UnknownCategory, UnknownNumber, roughly
 from deployments.synthesis.schema import Category, Column, Number, column_from_wire, column_to_wire
 
 

@@ -14,7 +14,7 @@ import msgspec
 from accounting.event_wire import event_from_wire, event_to_wire
 from accounting.events import Adjacency, ComposedEvent, Event, SelfComposedEvent
 from accounting.values import decimal_text
-from deployments.synthesis.discovery import DiscoveryPlan
+from deployments.synthesis.discovery_plan import DiscoveryPlan
 from deployments.synthesis.outline import outline_from_wire, outline_to_wire
 from deployments.synthesis.schema import Schema, schema_from_wire, schema_to_wire
 

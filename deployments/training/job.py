@@ -12,7 +12,8 @@ import structlog
 from deployments.training.document import document_from
 from deployments.training.folders import Folders, private_folder
 from deployments.training.reports import GivenUpError, Reporter
-from deployments.training.work import GIVEN_UP, Start, carry_out, start_from, token_from_environment
+from deployments.training.start import Start, start_from, token_from_environment
+from deployments.training.work import GIVEN_UP, carry_out
 
 log = structlog.get_logger()
 

@@ -7,6 +7,7 @@ to import is imported where it is used, so that a service which only takes order
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,6 +18,8 @@ from deployments.synthesis.table import Table
 from deployments.training.document import TaskDocument
 
 KINDS = ("logistic", "mlp", "cnn", "module", "dp-tvae", "dp-ctgan", "dp-marginal")
+NEEDED = ("torch", "opacus", "safetensors")
+"""Packages that all kinds but the marginal one compute with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +124,8 @@ def kind_of(name: str) -> Kind:
     """The kind of that name.
 
     Raises:
-        InvalidValueError: If there is none, with the names that there are.
+        InvalidValueError: If there is none, with the names that there are; or if what it computes with is not
+            installed here. So that is told before anything is held, and again before anything is read.
     """
     if name not in KINDS:
         raise InvalidValueError("kind", f"must be one of {', '.join(KINDS)}")
@@ -129,6 +133,10 @@ def kind_of(name: str) -> Kind:
         from deployments.training.marginals import MarginalKind
 
         return MarginalKind()
+    missing = [package for package in NEEDED if find_spec(package) is None]
+    if missing:
+        reason = f"{name} needs {' and '.join(missing)}: pip install 'privacy-engine[training]' where the service runs"
+        raise InvalidValueError("kind", reason)
     if name in ("dp-tvae", "dp-ctgan"):
         from deployments.training.networks import NetworkKind
 

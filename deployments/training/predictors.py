@@ -101,14 +101,10 @@ def _check_learning(name: str, learning: Mapping[str, Any], order: Order) -> Non
     if name != "module" and learning["arguments"]:
         raise InvalidValueError("arguments", "belong to kind 'module': they are its factory's")
     import numpy as np
+    import torch
 
-    try:
-        import torch
+    from deployments.training.trainer import clipping, made
 
-        from deployments.training.trainer import clipping, made
-    except ImportError:
-        reason = f"{name!r} needs torch and Opacus: pip install 'privacy-engine[training]' where the service runs"
-        raise InvalidValueError("kind", reason) from None
     # A row of zeros has the shape of a row of people.
     zeros = Table(order.schema, np.zeros((1, len(order.schema.columns)), np.int32))
     assert order.target is not None

@@ -3,12 +3,10 @@
 As a program it does the work in its own process; `deployments.training.job` does it on Ray's workers.
 """
 
-import argparse
 import os
 import shutil
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
@@ -23,36 +21,16 @@ from deployments.synthesis.schema import Schema, schema_from_wire, schema_to_wir
 from deployments.synthesis.table import Columns, encode
 from deployments.training.document import Discovery, TaskDocument, document_from
 from deployments.training.folders import Folders, MissingFileError, private_folder, write_private
-from deployments.training.jobs import MODULES_VARIABLE, TOKEN_VARIABLE
+from deployments.training.jobs import MODULES_VARIABLE
 from deployments.training.kinds import Work, kind_of
 from deployments.training.reports import GivenUpError, Pacer, Reporter
+from deployments.training.start import Start, start_from, token_from_environment
 
 log = structlog.get_logger()
 
 SCHEMA = "schema.json"
 GIVEN_UP = 3
 """Exit status of a start that the service did not want to go on."""
-
-
-@dataclass(frozen=True, slots=True)
-class Start:
-    """One start of one task.
-
-    Attributes:
-        base_url: Where the service answers.
-        tenant_id: Whose task.
-        task_id: Which.
-        attempt: Which start, from 1.
-        files: The shared folder.
-        announced: Whether a dispatcher has ordered it; otherwise it announces itself.
-    """
-
-    base_url: str
-    tenant_id: str
-    task_id: str
-    attempt: int
-    files: Path
-    announced: bool = True
 
 
 class CrewError(Exception):
@@ -222,41 +200,9 @@ def _told(error: Exception) -> str:
     return f"{type(error).__name__}: the job's own log says more."
 
 
-def start_from(arguments: Sequence[str]) -> Start:
-    """The start that a command line describes."""
-    parser = argparse.ArgumentParser(prog="python -m deployments.training.job", description="One start of a task.")
-    parser.add_argument("--url", required=True, help="where the service answers")
-    parser.add_argument("--tenant", required=True)
-    parser.add_argument("--task", required=True, help="the task's id")
-    parser.add_argument("--attempt", type=int, default=1, help="which start it is, from 1")
-    parser.add_argument("--files", type=Path, required=True, help="the folder that service and workers share")
-    parser.add_argument("--announce", action="store_true", help="nobody has ordered this start: announce it")
-    given = parser.parse_args(arguments)
-    return Start(given.url, given.tenant, given.task, given.attempt, given.files, announced=not given.announce)
-
-
-def arguments_of(start: Start) -> list[str]:
-    """The command line that describes the start; the inverse of `start_from`."""
-    words = ["--url", start.base_url, "--tenant", start.tenant_id, "--task", start.task_id]
-    words += ["--attempt", str(start.attempt), "--files", str(start.files)]
-    return words if start.announced else [*words, "--announce"]
-
-
 def allowed_modules() -> tuple[str, ...]:
     """The modules that the operator lets be trained."""
     return tuple(name.strip() for name in os.environ.get(MODULES_VARIABLE, "").split(",") if name.strip())
-
-
-def token_from_environment() -> str:
-    """The token that the start reports with.
-
-    Raises:
-        SystemExit: If there is none.
-    """
-    token = os.environ.get(TOKEN_VARIABLE)
-    if not token:
-        raise SystemExit(f"Set {TOKEN_VARIABLE} to a token that may report on this task.")
-    return token
 
 
 def main() -> int:

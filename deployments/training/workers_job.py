@@ -8,7 +8,8 @@ from ray.train.torch import TorchConfig, TorchTrainer
 from torch import distributed
 
 from deployments.training.devices import device_here
-from deployments.training.work import Start, carry_out
+from deployments.training.start import Start
+from deployments.training.work import carry_out
 
 
 class ProcessGroup:

@@ -17,7 +17,7 @@ from accounting.ledger.postgres_tasks import PostgresTasks
 from accounting.ledger.store import ConflictError
 from accounting.ledger.tasks import StoredFile
 from accounting.values import InvalidValueError
-from deployments.synthesis.discovery import roughly
+from deployments.synthesis.discovery_plan import roughly
 from deployments.synthesis.files import read_table
 from deployments.synthesis.outline import outline_from_wire, outline_to_wire
 from deployments.synthesis.schema import Schema

@@ -10,7 +10,7 @@ import msgspec
 from accounting.ledger.tasks import StoredFile
 from accounting.plans import price_plan
 from accounting.values import EXACT, InvalidValueError, checked_delta, checked_epsilon, checked_positive
-from deployments.synthesis.discovery import discovery_plan, roughly
+from deployments.synthesis.discovery_plan import discovery_plan, roughly
 from deployments.synthesis.outline import is_complete, outline_from_wire
 from deployments.training.document import Discovery, RowsFile, TaskDocument
 from deployments.training.kinds import Order, kind_of

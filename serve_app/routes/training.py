@@ -22,7 +22,7 @@ from accounting.conversion import PricingDisagreementError
 from accounting.event_wire import event_to_wire
 from accounting.ledger.entry import timestamp_text
 from accounting.ledger.store import StoreUnavailableError, Wanted
-from accounting.ledger.tasks import StoredState
+from accounting.ledger.tasks import StoredFile, StoredState
 from accounting.values import InvalidValueError, decimal_text
 from deployments.training.document import TaskDocument
 from deployments.training.folders import Folders, MissingFileError, valid_file_name
@@ -258,7 +258,7 @@ def _standing(document: TaskDocument, state: TaskState) -> dict[str, Any]:
     }
 
 
-def _planned(body: TrainingBody, stored: Any, service: Service) -> TaskDocument:  # noqa: ANN401
+def _planned(body: TrainingBody, stored: StoredFile, service: Service) -> TaskDocument:
     try:
         return document_of(body, stored, service.settings.default_delta, service.settings.allowed_modules)
     except InvalidValueError as error:

@@ -14,14 +14,8 @@ from accounting.events import Event, leaves
 from accounting.plans import price_plan
 from accounting.values import InvalidValueError
 from deployments.synthesis import discovery
-from deployments.synthesis.discovery import (
-    DiscoveryPlan,
-    Outline,
-    UnknownCategory,
-    UnknownNumber,
-    discover,
-    discovery_plan,
-)
+from deployments.synthesis.discovery import discover
+from deployments.synthesis.discovery_plan import DiscoveryPlan, Outline, UnknownCategory, UnknownNumber, discovery_plan
 from deployments.synthesis.draws import Draws
 from deployments.synthesis.schema import OTHER, Category, Number
 from deployments.synthesis.table import encode

@@ -3,7 +3,7 @@
 import pytest
 
 from accounting.values import InvalidValueError
-from deployments.synthesis.discovery import Outline, UnknownCategory, UnknownNumber, roughly
+from deployments.synthesis.discovery_plan import Outline, UnknownCategory, UnknownNumber, roughly
 from deployments.synthesis.outline import is_complete, outline_from_wire, outline_to_wire
 from deployments.synthesis.schema import Category, Number
 

@@ -1,5 +1,6 @@
 """One start of a task, and the modules it may train: what is wrong is told, where it can be before anything is read."""
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
@@ -13,10 +14,11 @@ from deployments.synthesis.schema import Category, Number, Schema, evenly
 from deployments.training.document import RowsFile, TaskDocument
 from deployments.training.folders import Folders
 from deployments.training.jobs import MODULES_VARIABLE
-from deployments.training.kinds import Order, kind_of
+from deployments.training.kinds import NEEDED, Order, kind_of
 from deployments.training.predictors import PredictorKind
 from deployments.training.recipe import Recipe
-from deployments.training.work import Alone, Start, _lead, arguments_of, start_from
+from deployments.training.start import Start, arguments_of, start_from
+from deployments.training.work import Alone, _lead
 
 TENANT, TASK = "tenant", "00000000-0000-8000-8000-000000000001"
 ROWS = 40
@@ -109,6 +111,27 @@ def test_a_document_for_another_event_than_is_held_is_not_begun(folders: Folders
         ((ending, done, message, _),) = told_by(folders, other)
         assert (ending, done) == ("failed", 0)
         assert "event that is held" in message
+
+
+@pytest.mark.parametrize("kind", ["dp-tvae", "dp-ctgan", "logistic", "mlp", "cnn", "module"])
+def test_what_is_not_installed_is_told_before_anything_is_held_or_read(
+    folders: Folders, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """The order is refused with what to install; a start that finds out later has read nothing: its hold is voided."""
+    monkeypatch.setitem(sys.modules, "opacus", None)
+    with pytest.raises(InvalidValueError, match=r"opacus: pip install 'privacy-engine\[training\]'") as refused:
+        kind_of(kind)
+    assert refused.value.field == "kind"
+    ((ending, done, message, _),) = told_by(folders, document_of(folders, kind=kind))
+    assert (ending, done) == ("failed", 0)
+    assert "privacy-engine[training]" in message
+
+
+def test_marginals_need_nothing_more_than_the_service(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So synthetic rows can be had where no torch is installed."""
+    for package in NEEDED:
+        monkeypatch.setitem(sys.modules, package, None)
+    assert kind_of("dp-marginal").makes_rows
 
 
 def test_rows_that_are_gone_were_not_read(folders: Folders) -> None:
