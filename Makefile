@@ -10,7 +10,7 @@ run: $(VENV)/.service
 	@$(BIN)/python -m serve_app.quickstart.run --port $(PORT)
 
 # The tests with a cluster of their own come last, alone: they measure silence and kill processes.
-test: $(VENV)/.dev
+test: $(VENV)/.dev $(VENV)/.system
 	$(BIN)/python -m pytest --cov -q -n 2 --dist loadfile tests/reference tests/unit tests/integration
 	$(BIN)/python -m pytest --cov --cov-append -q tests/acceptance
 
@@ -63,6 +63,13 @@ $(VENV)/.service: pyproject.toml | $(VENV)/bin/pip
 	@$(BIN)/pip install --disable-pip-version-check --progress-bar on -e '.[service,quickstart]' | \
 	  awk '/^(Collecting|Downloading|Installing)/ { printf "  %s %s\n", $$1, $$2; fflush() }'
 	@$(BIN)/python -c 'import ray, fastapi, opendp' && touch $@
+
+# A browser for the tests of the page, and network namespaces for those of the cluster.
+$(VENV)/.system: | $(VENV)/bin/pip
+	@command -v chromium > /dev/null && command -v ip > /dev/null || { echo "Installing chromium and iproute2"; \
+	  $$([ $$(id -u) = 0 ] || echo sudo) sh -c 'apt-get -q update && apt-get -q install -y --no-install-recommends chromium iproute2' \
+	  > /dev/null; }
+	@touch $@
 
 $(VENV)/.dev: pyproject.toml | $(VENV)/bin/pip
 	@echo "Installing the service and its development tools (a few minutes the first time)"
