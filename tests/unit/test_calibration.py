@@ -28,7 +28,7 @@ from accounting.events import (
     SelectionForm,
     SelfComposedEvent,
 )
-from accounting.plans import price_plan
+from accounting.plans import Theorem, price_plan
 from accounting.values import InvalidValueError
 
 epsilons = st.decimals("0.001", 50, places=9)
@@ -224,3 +224,13 @@ def test_as_many_steps_as_fit(event: Event, epsilon: str, delta: str, expected: 
 def test_no_step_fits_where_there_is_no_price() -> None:
     """A Gaussian without a delta."""
     assert most_steps(GaussianEvent(ONE, ONE), ONE, Decimal(0)) == 0
+
+
+@settings(max_examples=8)
+@given(st.decimals("0.6", 4, places=2), st.sampled_from(["0.001", "0.01", "0.2", "1"]), st.integers(1, 2_000))
+def test_optimal_composition_never_prices_gaussian_noise_tightest(sigma: Decimal, rate: str, steps: int) -> None:
+    """Where the distribution of losses has a price, it is the lower one: a search need not ask for the other."""
+    step = GaussianEvent(sigma, ONE) if rate == "1" else PoissonGaussianEvent(sigma, ONE, Decimal(rate))
+    found = price_plan(SelfComposedEvent(step, steps), DELTA)
+    optimal, tightest = found.price(Theorem.OPTIMAL).loss, found.price(Theorem.PLD).loss
+    assert tightest is None or optimal is None or optimal.epsilon >= tightest.epsilon
