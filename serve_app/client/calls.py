@@ -1,4 +1,4 @@
-"""The interface as plain values: what to send for each call, and what a refusal looks like. No network here."""
+"""The interface as plain values: what to send for each call. No network here; `errors` says what a refusal is."""
 
 import uuid
 from collections.abc import Mapping, Sequence
@@ -6,42 +6,13 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
+from serve_app.client.errors import BudgetExhaustedError as BudgetExhaustedError
+from serve_app.client.errors import PrivacyEngineError as PrivacyEngineError
+from serve_app.client.errors import RefusedError as RefusedError
+from serve_app.client.errors import ServiceUnreachableError as ServiceUnreachableError
+from serve_app.client.errors import refused as refused
+
 PREFIX = "/api/v1/privacy"
-
-
-class PrivacyEngineError(Exception):
-    """Base of what the client raises."""
-
-
-class ServiceUnreachableError(PrivacyEngineError):
-    """The service did not answer, after all retries. Whether a charge happened is unknown: retry with the same key."""
-
-
-class RefusedError(PrivacyEngineError):
-    """The service refused, with a problem document (RFC 9457). Retrying the same call will not help.
-
-    Attributes:
-        status: HTTP status.
-        code: The stable code, such as ``budget_exhausted``.
-        detail: What was wrong and what to do.
-        document: The whole problem document.
-    """
-
-    def __init__(self, status: int, document: Mapping[str, Any]) -> None:
-        self.status = status
-        self.code = str(document.get("code", "unknown"))
-        self.detail = str(document.get("detail", f"HTTP status {status}"))
-        self.document = dict(document)
-        super().__init__(f"{self.code}: {self.detail}")
-
-
-class BudgetExhaustedError(RefusedError):
-    """The charge does not fit the budget. `remaining` says what is left."""
-
-    @property
-    def remaining(self) -> float:
-        """Epsilon that is left."""
-        return float(self.document.get("remaining_budget", 0.0))
 
 
 @dataclass(frozen=True)
@@ -222,19 +193,62 @@ def proof_of(
     return Call("GET", f"{PREFIX}/proof/", params={"format": format, **given})
 
 
+def me() -> Call:
+    """Who the token says one is, and what it may do."""
+    return Call("GET", f"{PREFIX}/access/me")
+
+
+def audit_records(tenant_id: str | None = None, after: int | None = None, limit: int = 100) -> Call:
+    """Who did what and what was refused, the newest first."""
+    asked = {"tenant_id": tenant_id, "after": after, "limit": limit}
+    given = {name: str(value) for name, value in asked.items() if value is not None}
+    return Call("GET", f"{PREFIX}/audit", params=given)
+
+
+def budget_summary(tenant_id: str | None = None) -> Call:
+    """What is used and left, by data set and by engine, and how many requests were refused."""
+    return Call("GET", f"{PREFIX}/analytics/budget-summary", params=_stated(tenant_id=tenant_id))
+
+
+def burn_rate(tenant_id: str | None = None, days: int | None = None, dataset_id: str | None = None) -> Call:
+    """What each day and each engine cost, and when the budget is used up at that."""
+    asked = _stated(tenant_id=tenant_id, days=days, dataset_id=dataset_id)
+    return Call("GET", f"{PREFIX}/analytics/burn-rate", params=asked)
+
+
+def operations(tenant_id: str | None = None, before: int | None = None, limit: int | None = None) -> Call:
+    """Allocations and what became of them, the latest first."""
+    asked = _stated(tenant_id=tenant_id, before=before, limit=limit)
+    return Call("GET", f"{PREFIX}/analytics/operations", params=asked)
+
+
+def tenants(after: str | None = None, limit: int | None = None) -> Call:
+    """All tenants by name, for an auditor with a token for any tenant."""
+    return Call("GET", f"{PREFIX}/analytics/tenants", params=_stated(after=after, limit=limit))
+
+
+def generate_report(body: Mapping[str, Any]) -> Call:
+    """Evidence for named controls: ``framework``, ``format``, ``since``, ``until``. It changes nothing."""
+    return Call("POST", f"{PREFIX}/reports/generate", body)
+
+
+def export_accountant(body: Mapping[str, Any]) -> Call:
+    """The history as dp-accounting events, of one data set if ``dataset_id`` names one. It changes nothing."""
+    return Call("POST", f"{PREFIX}/accountant/export", body)
+
+
 def picture(format: str = "png") -> Call:  # noqa: A002 - the interface's own word
     """The picture of a tenant's loss."""
     return Call("GET", f"{PREFIX}/loss/visualize", params={"format": format})
 
 
-def refused(status: int, document: Mapping[str, Any]) -> RefusedError:
-    """The error that a problem document stands for."""
-    return BudgetExhaustedError(status, document) if status == 402 else RefusedError(status, document)
-
-
 def _settling(allocation_id: str, end: str, tenant_id: str | None, **said: str | int | None) -> Call:
     body = {name: value for name, value in {"tenant_id": tenant_id, **said}.items() if value is not None}
     return Call("POST", f"{PREFIX}/budget/allocations/{_segment(allocation_id)}/{end}", body or None)
+
+
+def _stated(**asked: str | int | None) -> dict[str, str]:
+    return {name: str(value) for name, value in asked.items() if value is not None}
 
 
 def _keyed(method: str, path: str, body: Mapping[str, Any], key: str | None) -> Call:

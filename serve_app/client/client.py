@@ -1,29 +1,36 @@
 """The Python client, synchronous and asynchronous: sends a `Call`, retries what may be, raises what was refused.
 
 Retries repeat a call only with the same idempotency key, and never a refusal: a denial is an answer.
+`serve_app.client.engine` builds on it what an engine's author uses.
 """
 
 import asyncio
 import random
 import time
+from collections.abc import Callable
+from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self
 
 import httpx
 
 from serve_app.client.calls import Call, ServiceUnreachableError, refused
+from serve_app.client.context import context_headers
+from serve_app.client.retries import Outcome, RetryPolicy, next_pause, retry_after
 
-ATTEMPTS = 4
-FIRST_PAUSE_SECONDS = 0.2
-_PASSING = frozenset({429, 500, 502, 503, 504})
-"""Statuses that may pass by themselves. The load balancer's own 502 to 504 arrive as 500."""
+POLICY = RetryPolicy()
+ATTEMPTS = POLICY.attempts
+
+Token = str | Callable[[], str]
+"""A bearer token, or what gives the present one: it is asked before each attempt, and once more after a 401."""
 
 
 class PrivacyClient:
     """Synchronous. Use as a context manager, or call `close`."""
 
-    def __init__(self, base_url: str, token: str, *, timeout: float = 30.0) -> None:
-        self._http = httpx.Client(base_url=base_url, headers=_headers(token), timeout=timeout)
+    def __init__(self, base_url: str, token: Token, *, timeout: float = 30.0, retries: RetryPolicy = POLICY) -> None:
+        self._http = httpx.Client(base_url=base_url, timeout=timeout)
+        self._token, self._timeout, self._retries = token, timeout, retries
 
     def send(self, call: Call) -> Any:  # noqa: ANN401 - JSON
         """The JSON answer to a call.
@@ -32,20 +39,21 @@ class PrivacyClient:
             RefusedError: If the service refuses.
             ServiceUnreachableError: If it does not answer, after retries.
         """
-        return self.send_raw(call).json()
+        return json_of(self.send_raw(call))
 
     def send_raw(self, call: Call) -> httpx.Response:
         """The response to a call, for answers that are not JSON. Errors as for `send`."""
-        for attempt in range(ATTEMPTS):
+        sending = _Sending(call, self._token, self._timeout, self._retries)
+        while True:
+            result: httpx.Response | httpx.RequestError
             try:
-                response = self._http.request(**_arguments(call))
-            except httpx.TransportError as error:
-                _give_up_or_go_on(call, attempt, error)
-            else:
-                if not _again(call, attempt, response):
-                    return _accepted(response)
-            time.sleep(_pause(attempt))
-        raise AssertionError("the last attempt either returns or raises")
+                result = self._http.request(**sending.arguments())
+            except httpx.RequestError as error:
+                result = error
+            pause = sending.pause_after(result)
+            if pause is None:
+                return _accepted(call, result)
+            time.sleep(pause)
 
     def close(self) -> None:
         """Closes connections."""
@@ -61,29 +69,34 @@ class PrivacyClient:
 class AsyncPrivacyClient:
     """Asynchronous. Use as an async context manager, or call `close`."""
 
-    def __init__(self, base_url: str, token: str | None = None, *, timeout: float = 30.0) -> None:
-        headers = _headers(token) if token is not None else {}
-        self._http = httpx.AsyncClient(base_url=base_url, headers=headers, timeout=timeout)
+    def __init__(
+        self,
+        base_url: str,
+        token: Token | None = None,
+        *,
+        timeout: float = 30.0,
+        retries: RetryPolicy = POLICY,
+    ) -> None:
+        self._http = httpx.AsyncClient(base_url=base_url, timeout=timeout)
+        self._token, self._timeout, self._retries = token, timeout, retries
 
     async def send(self, call: Call, *, token: str | None = None) -> Any:  # noqa: ANN401 - JSON
         """The JSON answer to a call, in the name of another token if one is given. Errors as for the other client."""
-        return (await self.send_raw(call, token=token)).json()
+        return json_of(await self.send_raw(call, token=token))
 
     async def send_raw(self, call: Call, *, token: str | None = None) -> httpx.Response:
         """The response to a call. Errors as for the other client."""
-        arguments = _arguments(call)
-        if token is not None:
-            arguments["headers"] |= _headers(token)
-        for attempt in range(ATTEMPTS):
+        sending = _Sending(call, self._token if token is None else token, self._timeout, self._retries)
+        while True:
+            result: httpx.Response | httpx.RequestError
             try:
-                response = await self._http.request(**arguments)
-            except httpx.TransportError as error:
-                _give_up_or_go_on(call, attempt, error)
-            else:
-                if not _again(call, attempt, response):
-                    return _accepted(response)
-            await asyncio.sleep(_pause(attempt))
-        raise AssertionError("the last attempt either returns or raises")
+                result = await self._http.request(**sending.arguments())
+            except httpx.RequestError as error:
+                result = error
+            pause = sending.pause_after(result)
+            if pause is None:
+                return _accepted(call, result)
+            await asyncio.sleep(pause)
 
     async def close(self) -> None:
         """Closes connections."""
@@ -98,46 +111,89 @@ class AsyncPrivacyClient:
         await self.close()
 
 
-def _headers(token: str) -> dict[str, str]:
-    return {"Authorization": f"Bearer {token}"}
+class _Sending:
+    """One call on its way: what to send next, and whether."""
+
+    def __init__(self, call: Call, token: Token | None, timeout: float, policy: RetryPolicy) -> None:
+        self._call, self._token, self._timeout, self._policy = call, token, timeout, policy
+        self._began = time.monotonic()
+        self._attempt = 0
+        self._shown: str | None = None
+        self._renewed = False
+
+    def arguments(self) -> dict[str, Any]:
+        """What httpx is told for the next attempt. It gets no more time than there is left."""
+        call = self._call
+        self._shown = self._present_token()
+        bearer = {} if self._shown is None else {"Authorization": f"Bearer {self._shown}"}
+        left = self._policy.deadline - (time.monotonic() - self._began)
+        return {
+            "method": call.method,
+            "url": call.path,
+            "json": call.json,
+            "content": call.content,
+            "params": dict(call.params),
+            "headers": context_headers() | dict(call.headers) | bearer,
+            "timeout": max(min(self._timeout, left), 0.001),
+        }
+
+    def pause_after(self, result: httpx.Response | httpx.RequestError) -> float | None:
+        """Seconds to wait before another attempt; None if the result stands."""
+        if self._has_newer_token(result):
+            return 0.0
+        pause = next_pause(
+            self._policy,
+            repeatable=self._call.repeatable,
+            attempt=self._attempt,
+            outcome=_outcome(result),
+            elapsed=time.monotonic() - self._began,
+            draw=random.random(),
+        )
+        self._attempt += 1
+        return pause
+
+    def _has_newer_token(self, result: httpx.Response | httpx.RequestError) -> bool:
+        """Whether a token was refused, for which nothing is charged, and there is another one; asked once a call."""
+        if self._renewed or not isinstance(result, httpx.Response) or result.status_code != 401:
+            return False
+        self._renewed = True
+        return self._present_token() != self._shown
+
+    def _present_token(self) -> str | None:
+        return self._token() if callable(self._token) else self._token
 
 
-def _arguments(call: Call) -> dict[str, Any]:
-    return {
-        "method": call.method,
-        "url": call.path,
-        "json": call.json,
-        "content": call.content,
-        "params": dict(call.params),
-        "headers": dict(call.headers),
-    }
+def json_of(response: httpx.Response) -> Any:  # noqa: ANN401 - JSON
+    """The JSON in an answer.
+
+    Raises:
+        ServiceUnreachableError: If it is none, so that something else answered.
+    """
+    try:
+        return response.json()
+    except ValueError:
+        raise ServiceUnreachableError(f"{response.request.url}: what answered there is not the service") from None
 
 
-def _again(call: Call, attempt: int, response: httpx.Response) -> bool:
-    passing = response.status_code in _PASSING or not _is_an_answer(response)
-    return call.repeatable and passing and attempt + 1 < ATTEMPTS
+def _outcome(result: httpx.Response | httpx.RequestError) -> Outcome:
+    if isinstance(result, httpx.Response):
+        asked = retry_after(result.headers, datetime.now(UTC))
+        return Outcome(result.status_code, genuine=_is_an_answer(result), retry_after=asked)
+    # What never reached the service may be repeated whatever it is.
+    return Outcome(unsent=isinstance(result, httpx.ConnectError | httpx.ConnectTimeout))
 
 
 def _is_an_answer(response: httpx.Response) -> bool:
-    """Whether the service answered. The load balancer speaks plain text, and says 404 before it knows the service."""
+    """Whether the service answered. The load balancer speaks plain text."""
     return response.is_success or "json" in response.headers.get("content-type", "")
 
 
-def _give_up_or_go_on(call: Call, attempt: int, error: httpx.TransportError) -> None:
-    # What never reached the service may be repeated whatever it is.
-    safe = call.repeatable or isinstance(error, httpx.ConnectError)
-    if not safe or attempt + 1 == ATTEMPTS:
-        raise ServiceUnreachableError(f"{call.method} {call.path}: {error or type(error).__name__}") from error
-
-
-def _pause(attempt: int) -> float:
-    return float(FIRST_PAUSE_SECONDS * 2**attempt * (0.5 + random.random()))
-
-
-def _accepted(response: httpx.Response) -> httpx.Response:
-    if response.is_success:
-        return response
-    if not _is_an_answer(response):
-        raise ServiceUnreachableError(f"{response.request.url}: {response.status_code} {response.text[:200]}")
-    document = response.json()
-    raise refused(response.status_code, document if isinstance(document, dict) else {"detail": str(document)})
+def _accepted(call: Call, result: httpx.Response | httpx.RequestError) -> httpx.Response:
+    if isinstance(result, httpx.RequestError):
+        raise ServiceUnreachableError(f"{call.method} {call.path}: {result or type(result).__name__}") from result
+    if result.is_success:
+        return result
+    if not _is_an_answer(result):
+        raise ServiceUnreachableError(f"{result.request.url}: {result.status_code} {result.text[:200]}")
+    document = json_of(result)
+    raise refused(result.status_code, document if isinstance(document, dict) else {"detail": str(document)})

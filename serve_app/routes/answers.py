@@ -111,7 +111,7 @@ def settled_answer(opening: Entry, latest: Entry) -> dict[str, Any]:
             exact=exact,
         )
     )
-    if latest is not opening and latest.charge is not None:
+    if latest.seq != opening.seq and latest.charge is not None:
         answer["given_back"] = _charge_to_wire(latest.budget, latest.charge)
     return answer
 

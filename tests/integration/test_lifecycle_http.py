@@ -103,6 +103,15 @@ def test_a_partial_commit_repeated_is_a_replay_and_another_one_is_refused(engine
     assert engine.state() == before
 
 
+def test_to_confirm_what_was_spent_at_once_gives_nothing_back(engine: Caller) -> None:
+    """Its only entry is its beginning, whichever way that was read."""
+    spent = engine.allocate(epsilon="0.5")
+    confirmed = engine.settle(spent.json()["allocation_id"], "commit")
+    assert confirmed.status_code == 200, confirmed.text
+    assert "given_back" not in confirmed.json()
+    assert engine.state().spent == "0.5"
+
+
 def test_a_commit_of_the_whole_is_not_cut_short_afterwards(engine: Caller) -> None:
     """Whoever has said that all was run cannot take it back."""
     identity = held(engine, event=TEN_LAPLACES)

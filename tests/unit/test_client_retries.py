@@ -9,6 +9,9 @@ import pytest
 
 from serve_app.client import calls
 from serve_app.client.client import ATTEMPTS, AsyncPrivacyClient, PrivacyClient
+from serve_app.client.conformance.ledger import TinyLedger
+from serve_app.client.conformance.stand_in import SLOW_SECONDS, TOKEN, Fault, StandIn
+from serve_app.client.retries import RetryPolicy
 
 UNKNOWN = (404, "text/plain", b"Path '/api/v1/privacy/budget/allocate' not found. Ping http://.../-/routes")
 BROKEN = (500, "text/plain", b"Internal Server Error")
@@ -74,3 +77,24 @@ def test_the_services_own_404_is_an_answer() -> None:
         with pytest.raises(calls.RefusedError, match="no such job"):
             client.send(SPEND)
         assert len(keys) == 1
+
+
+async def test_no_attempt_outlives_the_deadline() -> None:
+    """An answer that would come later than that is not waited for, however long one attempt may take."""
+    hurried = RetryPolicy(deadline=SLOW_SECONDS / 5)
+    with StandIn(TinyLedger(), always=Fault.SLOW) as slow:
+        with PrivacyClient(slow.base_url, TOKEN) as client:
+            assert client.send(SPEND)["status"] == "approved"
+        with PrivacyClient(slow.base_url, TOKEN, retries=hurried) as client:
+            with pytest.raises(calls.ServiceUnreachableError):
+                client.send(SPEND)
+        async with AsyncPrivacyClient(slow.base_url, TOKEN, retries=hurried) as waiting:
+            with pytest.raises(calls.ServiceUnreachableError):
+                await waiting.send(SPEND)
+
+
+def test_what_answers_something_else_than_json_is_not_the_service() -> None:
+    """A page of somebody else's with status 200 is no charge, nor a refusal."""
+    with answering((200, "text/html", b"<h1>Welcome</h1>")) as (url, _), PrivacyClient(url, "token") as client:
+        with pytest.raises(calls.ServiceUnreachableError, match="not the service"):
+            client.send(SPEND)
