@@ -1,35 +1,17 @@
 """Who is asking, and for whom they may speak."""
 
 from dataclasses import dataclass
-from enum import StrEnum
 
+from serve_app.auth.policy import RULES, Action, Role
 from serve_app.problems import Code, Problem
 
 ANY_TENANT = "*"
 TASK_KEEPER = "privacy-engine-tasks"
 """The subject that alone ends the holds of tasks."""
-
-
-class Role(StrEnum):
-    """What a token may do."""
-
-    ADMIN = "admin"
-    ENGINE = "engine"
-    ANALYST = "analyst"
-    VIEWER = "viewer"
-    AUDITOR = "auditor"
-    TASK = "task"
-    """One task's process, which reports on that task and does nothing else. The service gives it its token."""
-
-
-SPENDERS = frozenset({Role.ADMIN, Role.ENGINE, Role.ANALYST})
-"""Who may charge a budget."""
-READERS = frozenset(Role) - {Role.TASK}
-"""Who may look at a tenant's budget, proofs and pictures."""
-AUDITORS = frozenset({Role.AUDITOR})
-"""Who may look at all tenants' entries, with a token for any tenant."""
-ADMINS = frozenset({Role.ADMIN})
-"""Who may create or raise a budget."""
+SWEEPER = "privacy-engine-sweeper"
+"""The subject that ends holds whose time has passed."""
+OWN_SUBJECTS = frozenset({TASK_KEEPER, SWEEPER})
+"""Of the service itself: nobody else's token may carry them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +24,7 @@ class Principal:
         roles: With which roles.
         engine: Which engine it is, where it is one.
         expires_at: Unix time after which the token is no longer valid.
+        token_id: Tells tokens apart: a digest of what was signed.
     """
 
     subject: str
@@ -49,23 +32,26 @@ class Principal:
     roles: frozenset[Role]
     engine: str | None
     expires_at: float
+    token_id: str = ""
 
-    def require(self, allowed: frozenset[Role]) -> None:
-        """Refuses a token without any of the roles.
+    def may(self, action: Action) -> None:
+        """Refuses a token without any of the roles that may do it.
 
         Raises:
-            Problem: `Code.FORBIDDEN`.
+            Problem: `Code.FORBIDDEN`, which names the action and the roles.
         """
+        allowed = RULES[action].roles
         if self.roles.isdisjoint(allowed):
-            needed = ", ".join(sorted(allowed))
-            raise Problem(Code.FORBIDDEN, f"This needs a token with one of the roles: {needed}.")
+            needed = sorted(allowed)
+            detail = f"The action {action} needs a token with one of the roles: {', '.join(needed)}."
+            raise Problem(Code.FORBIDDEN, detail, {"action": action.value, "roles": needed})
 
-    def tenant(self, named: str | None, *, engine_call: bool = False) -> str:
+    def tenant(self, named: str | None, action: Action) -> str:
         """The tenant to act for, given the one that the request names, if it names one.
 
         Args:
-            named: Tenant in the path or body.
-            engine_call: Whether a platform engine's service token may speak for the tenant named.
+            named: Tenant in the path, query or body.
+            action: What is asked. The policy says whose token for any tenant is good for it.
 
         Raises:
             Problem: `Code.FORBIDDEN` if the token is another tenant's; `Code.INVALID_REQUEST` if none is named.
@@ -74,26 +60,21 @@ class Principal:
             if named is not None and named != self.tenant_id:
                 raise Problem(Code.FORBIDDEN, "The token belongs to another tenant than the one that is named.")
             return self.tenant_id
-        if not engine_call or Role.ENGINE not in self.roles:
-            raise Problem(Code.FORBIDDEN, "A service token speaks for tenants on the engine calls alone.")
+        self._check_across(action)
         if named is None:
-            raise Problem(
-                Code.INVALID_REQUEST, "tenant_id: is missing: a service token has to name one", {"field": "tenant_id"}
-            )
+            detail = "tenant_id: is missing: a token for any tenant has to name one"
+            raise Problem(Code.INVALID_REQUEST, detail, {"field": "tenant_id"})
         return named
 
-    def watched(self, named: str | None) -> str | None:
-        """Whose entries in the log to show, given the tenant that the request names, if it names one.
+    def tenant_or_all(self, named: str | None, action: Action) -> str | None:
+        """As `tenant`, but a token for any tenant that names none asks for all of them: None."""
+        if self.tenant_id == ANY_TENANT and named is None:
+            self._check_across(action)
+            return None
+        return self.tenant(named, action)
 
-        Returns:
-            The tenant; None for all tenants, which only an auditor with a token for any tenant may see.
-
-        Raises:
-            Problem: `Code.FORBIDDEN` if the token does not allow it.
-        """
-        self.require(READERS)
-        if self.tenant_id != ANY_TENANT:
-            return self.tenant(named)
-        if self.roles.isdisjoint(AUDITORS):
-            raise Problem(Code.FORBIDDEN, "Of the tokens for any tenant, only an auditor's reads the log.")
-        return named
+    def _check_across(self, action: Action) -> None:
+        across = RULES[action].across
+        if self.roles.isdisjoint(across):
+            whose = f"that of the role {', '.join(sorted(across))} alone" if across else "none"
+            raise Problem(Code.FORBIDDEN, f"Of the tokens for any tenant, {whose} is good for the action {action}.")

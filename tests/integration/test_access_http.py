@@ -175,17 +175,17 @@ def test_a_changed_token_is_refused(live: Live) -> None:
     assert_refused(live, tenant, f"{header}.{better}.{signature}")
 
 
-def test_a_remembered_token_is_forgotten_when_it_expires() -> None:
+async def test_a_remembered_token_is_forgotten_when_it_expires() -> None:
     """Having verified a token once does not keep it good beyond its own expiry."""
     key = SigningKey.generate()
     verifier = TokenVerifier({key.kid: key.private_key.public_key()}, "i", "a", leeway=0)
     token = mint_token(key, issuer="i", audience="a", tenant_id="t", roles=["viewer"], lifetime_seconds=1)
-    expires = verifier.verify(f"Bearer {token}").expires_at
-    assert verifier.verify(f"Bearer {token}").tenant_id == "t"
+    expires = (await verifier.verify(f"Bearer {token}")).expires_at
+    assert (await verifier.verify(f"Bearer {token}")).tenant_id == "t"
     while (left := expires - time.time()) > 0:
         time.sleep(left)
     with pytest.raises(Problem) as refused:
-        verifier.verify(f"Bearer {token}")
+        await verifier.verify(f"Bearer {token}")
     assert refused.value.code is Code.UNAUTHENTICATED
 
 

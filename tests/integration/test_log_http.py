@@ -351,17 +351,17 @@ def test_of_the_tokens_for_any_tenant_only_an_auditors_reads_entries(live: Live,
             assert_problem(platform.get(f"{LOG}/{path}", params={**params, **tenant}), 403, "forbidden")
 
 
-def test_an_auditor_of_all_may_look_at_the_log_and_do_nothing_else(
-    live: Live, spender: Caller, auditor: Caller
-) -> None:
-    """No budget is read, charged or set with that token, and no proof fetched."""
+def test_an_auditor_of_all_may_look_and_change_nothing(live: Live, spender: Caller, auditor: Caller) -> None:
+    """Budget and proof, which follow from the entries, are seen; nothing is charged, settled or set with that token."""
     before = spender.state()
     named = Caller(live.client, spender.tenant, auditor.token)
+    for path in (f"{PREFIX}/budget/{spender.tenant}", f"{PREFIX}/proof/first"):
+        assert named.get(path, params={"tenant_id": spender.tenant}).status_code == 200
     refused: list[httpx.Response] = [
-        named.get(f"{PREFIX}/budget/{spender.tenant}"),
         named.allocate(epsilon=1, tenant_id=spender.tenant),
         named.put_budget(epsilon="100", delta="0.1"),
-        named.get(f"{PREFIX}/proof/first", params={"tenant_id": spender.tenant}),
+        named.settle("00000000-0000-8000-8000-000000000000", "void", tenant_id=spender.tenant),
+        named.get(f"{PREFIX}/generators/dataset", params={"tenant_id": spender.tenant}),
     ]
     for response in refused:
         assert_problem(response, 403, "forbidden")
