@@ -40,7 +40,6 @@ from proofs.render.document import (
     Line,
     Math,
     Paragraph,
-    Row,
     Section,
     Table,
     Text,
@@ -174,11 +173,12 @@ def _table(table: Table) -> Flowable:
         hAlign="LEFT",
         spaceBefore=4,
         spaceAfter=8,
-        style=_table_style(table.rows),
+        style=_table_style(table),
     )
 
 
-def _table_style(rows: tuple[Row, ...]) -> TableStyle:
+def _table_style(table: Table) -> TableStyle:
+    rows = table.rows
     style = [
         ("LINEABOVE", (0, 0), (-1, 0), 0.8, colors.black),
         ("LINEBELOW", (0, 0), (-1, 0), 0.5, colors.black),
@@ -189,6 +189,8 @@ def _table_style(rows: tuple[Row, ...]) -> TableStyle:
         ("TOPPADDING", (0, 0), (-1, -1), 1.2),
         ("BOTTOMPADDING", (0, 0), (-1, -1), 1.2),
     ]
+    # A narrow column has its padding in its width; one that breaks its lines would run into the next.
+    style += [("RIGHTPADDING", (at, 0), (at, -1), _PADDING) for at, column in enumerate(table.columns) if column.share]
     for at, row in enumerate(rows, start=1):
         if row.begins:
             style.append(("LINEABOVE", (0, at), (-1, at), 0.25, colors.grey))
