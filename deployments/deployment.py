@@ -29,7 +29,7 @@ def ingress_application(
         health_check_timeout_s=10,
         graceful_shutdown_timeout_s=5,
         ray_actor_options={"num_cpus": cpus},
-        logging_config=LoggingConfig(encoding="JSON", enable_access_log=False, log_level="WARNING"),
+        logging_config=LoggingConfig(encoding="JSON", enable_access_log=False, log_level="INFO"),
         **scaling,
     )
     application: serve.Application = deployment.bind()

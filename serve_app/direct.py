@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from serve_app.observing.request_ids import checked, said_once
+
 _declared: dict[asyncio.AbstractEventLoop, Mapping[str, ASGIApp]] = {}
 
 
@@ -34,9 +36,13 @@ class DirectAnswers:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["method"] == "POST":
-            await self._endpoints.get(scope["path"], self._app)(scope, receive, send)
-        else:
-            await self._app(scope, receive, send)
+            endpoint = self._endpoints.get(scope["path"])
+            if endpoint is not None:
+                await endpoint(scope, receive, send)
+                return
+        if scope["type"] == "http":
+            scope, send = checked(scope), said_once(send)
+        await self._app(scope, receive, send)
 
 
 def middlewares() -> list[Middleware]:

@@ -14,10 +14,11 @@ Command = Allocate | SetBudget | Renew | SetDataset | SetLegalHold | Settle
 
 @dataclass(slots=True, eq=False)
 class Waiting:
-    """A request and the future that its caller waits on."""
+    """A request and the future that its caller waits on; `mark` is its observer's."""
 
     command: Command
     answer: asyncio.Future[Verdict]
+    mark: object = None
 
     @property
     def tenant_id(self) -> str:

@@ -16,6 +16,7 @@ Rules:
 
 import asyncio
 import random
+import time
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -44,6 +45,7 @@ from accounting.policy import (
 from accounting.settlement import Settle, decide_settlement
 from deployments.budget.draft import Draft
 from deployments.budget.lane import Batch, Command, Decided, Lane, Waiting
+from deployments.budget.observer import Nobody, Observer
 
 log = structlog.get_logger()
 
@@ -89,8 +91,15 @@ class OwnerSettings:
 class BudgetOwner:
     """Decides and records for any number of tenants. Several owners of one tenant are harmless, only slower."""
 
-    def __init__(self, store: LedgerStore, settings: OwnerSettings, chance: random.Random | None = None) -> None:
+    def __init__(
+        self,
+        store: LedgerStore,
+        settings: OwnerSettings,
+        chance: random.Random | None = None,
+        observer: Observer | None = None,
+    ) -> None:
         self._store = store
+        self._observer = observer or Nobody()
         self._settings = settings
         self._chance = chance or random.Random()
         self._lanes = [Lane() for _ in range(settings.lanes)]
@@ -121,6 +130,20 @@ class BudgetOwner:
             self._halted = reason
             self._states.clear()
             self._keys.clear()
+
+    @property
+    def halted(self) -> bool:
+        """Whether every request is refused."""
+        return self._halted is not None
+
+    @property
+    def waiting(self) -> list[int]:
+        """How many requests are in each lane."""
+        return [len(lane) for lane in self._lanes]
+
+    def heads(self) -> list[Entry]:
+        """The last entry of each tenant in memory."""
+        return [state.head for state in self._states.values()]
 
     async def submit(self, command: Command) -> Verdict:
         """Decides a request and makes the decision durable.
@@ -191,7 +214,7 @@ class BudgetOwner:
         lane = self._lanes[crc32(command.tenant_id.encode()) % len(self._lanes)]
         if len(lane) >= self._settings.queue_limit:
             raise OverloadedError
-        waiting = Waiting(command, self._loop.create_future())
+        waiting = Waiting(command, self._loop.create_future(), self._observer.arrived())
         if not self._decide_ahead(lane, waiting):
             lane.put(waiting)
         return waiting.answer
@@ -265,13 +288,15 @@ class BudgetOwner:
                 await self._read([waiting for waiting in batch if waiting.tenant_id in unread])
                 decided = self._decided_all(batch)
             try:
-                ahead = await self._append(decided.draft, lane)
+                ahead = await self._append(decided, lane)
             except ConflictError as conflict:
                 # Someone else wrote to one of these tenants, or a key is older than memory. Each tenant by itself, read
                 # anew; what an allocation's end depends on is read by whoever asked for it.
                 self._forget(batch)
                 tenants = _by_tenant(batch)
-                log.info("ledger_conflict", tenants=len(tenants), requests=len(batch), conflict=str(conflict))
+                self._observer.conflicted()
+                # The driver's own words quote keys that callers chose.
+                log.info("ledger_conflict", tenants=len(tenants), requests=len(batch))
                 if len(tenants) > 1:
                     for requests in tenants.values():
                         await self._flush(requests)
@@ -298,20 +323,27 @@ class BudgetOwner:
         now = self._store.now()
         return Batch(draft, [self._decided(waiting, draft, now) for waiting in batch])
 
-    async def _append(self, draft: Draft, lane: Lane | None) -> Batch | None:
+    async def _append(self, decided: Batch, lane: Lane | None) -> Batch | None:
         """Writes a draft, and returns what was decided on it meanwhile. Errors as of `LedgerStore.append`."""
-        if not draft.entries:
+        if not decided.draft.entries:
             return None
         if lane is None:
-            await self._store.append(draft.entries)
+            await self._store_all(decided)
             return None
-        lane.open_ahead(draft)
+        lane.open_ahead(decided.draft)
         try:
-            await self._store.append(draft.entries)
+            await self._store_all(decided)
         except BaseException:
             lane.abandon_ahead()
             raise
         return lane.close_ahead()
+
+    async def _store_all(self, decided: Batch) -> None:
+        began = time.perf_counter()
+        entries = decided.draft.entries
+        await self._store.append(entries)
+        marks = [one.waiting.mark for one in decided.decided]
+        self._observer.wrote(marks, len(entries), time.perf_counter() - began)
 
     def _decide(self, command: Command, draft: Draft, now: datetime) -> Verdict:
         tenant = command.tenant_id
@@ -377,6 +409,7 @@ class BudgetOwner:
             # data set or a legal hold is as wished already may have ceased to be so.
             lasting = verdict.entries or isinstance(waiting.command, Allocate | Settle)
             if verdict.outcome in ACCEPTED and lasting:
+                self._observer.decided(waiting.command, verdict)
                 waiting.reply(verdict)
             else:
                 refused.append(Decided(waiting, verdict, seq))
@@ -402,6 +435,7 @@ class BudgetOwner:
         if denials:
             await self._store.record_denials(denials)
         for waiting, verdict, _ in certain:
+            self._observer.decided(waiting.command, verdict)
             waiting.reply(verdict)
         return stale
 

@@ -1,5 +1,6 @@
 """Keeps the log: takes up what has become durable, and says under signature how far it goes."""
 
+import time
 from datetime import UTC, datetime
 
 from accounting.ledger.heads import Log
@@ -22,6 +23,8 @@ class Sequencer:
     def __init__(self, log: EntryLog, watch: Watch) -> None:
         self._log = log
         self._watch = watch
+        self.looked_at = time.monotonic()
+        """When all that was durable had last been taken up, on the monotonic clock."""
 
     async def step(self) -> float:
         """Takes up what there is. See `loops.Step`.
@@ -32,7 +35,10 @@ class Sequencer:
         taken = await self._log.sequence(TAKEN_UP_AT_ONCE)
         # Asked for even if nothing was taken: another process may have been first.
         await self._watch.saw(await self._log.size())
-        return LOOK_SECONDS if taken < TAKEN_UP_AT_ONCE else 0.0
+        if taken == TAKEN_UP_AT_ONCE:
+            return 0.0
+        self.looked_at = time.monotonic()
+        return LOOK_SECONDS
 
 
 class HeadPublisher:
@@ -43,7 +49,10 @@ class HeadPublisher:
         self._watch = watch
         self._witness = witness
         self._key = key
-        self._published: int | None = None
+        self.published: int | None = None
+        """How many entries the last head covers; None before the first look."""
+        self.covered_at = time.monotonic()
+        """When a head last covered all of the log, on the monotonic clock."""
 
     async def step(self) -> float:
         """Publishes a head if there is something new. See `loops.Step`.
@@ -53,7 +62,8 @@ class HeadPublisher:
             StoreUnavailableError: If the ledger did not answer.
         """
         size = self._watch.size
-        if size != self._published:
+        if size != self.published:
             await publish_head(self._log, self._witness, self._key, datetime.now(UTC))
-            self._published = size
+            self.published = size
+        self.covered_at = time.monotonic()
         return HEAD_SECONDS

@@ -48,6 +48,8 @@ class Sweeper:
         """How far the look back has come; None where it begins with the newest."""
         self.ended = 0
         """How many were ended so far."""
+        self.found = 0
+        """How many were due in the last round."""
 
     async def step(self) -> float:
         """One round. See `loops.Step`.
@@ -57,6 +59,7 @@ class Sweeper:
             StoreUnavailableError: If the ledger did not answer.
         """
         due = _once([*await self._recent(), *await self._further_back()])
+        self.found = len(due)
         places = asyncio.Semaphore(AT_ONCE)
         failures = [error for error in await asyncio.gather(*(self._try(one, places) for one in due)) if error]
         self.ended += len(due) - len(failures)

@@ -6,6 +6,7 @@ taken twice changes nothing: starts have names, states have numbers, and a hold 
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
@@ -97,6 +98,11 @@ class Dispatcher:
         self._launch = launch
         self._settle = settle
         self._keep_only = keep_only
+        self.phases: Counter[str] = Counter()
+        """How many of the tasks of the last round were in which phase."""
+        self.ended: Counter[str] = Counter()
+        """How many tasks were seen to their end, by how they ended."""
+        self._met: Counter[str] = Counter()
 
     async def step(self) -> float:
         """One round. See `loops.Step`.
@@ -106,8 +112,10 @@ class Dispatcher:
             StoreUnavailableError: If the database did not answer.
         """
         found = await self._open.open_tasks()
+        self._met = Counter()
         places = asyncio.Semaphore(AT_ONCE)
         failures = [error for error in await asyncio.gather(*(self._try(*one, places) for one in found)) if error]
+        self.phases = self._met
         if failures and len(failures) == len(found):
             raise DispatchError(f"none of {len(found)} tasks could be looked after") from failures[0]
         return ROUND_SECONDS
@@ -129,6 +137,7 @@ class Dispatcher:
         if stored is None:
             return
         task = tracked(stored)
+        self._met[task.state.phase] += 1
         entries = await self._entries(tenant_id, task_id)
         if task.state.ending is None and entries[0].event != task.document.event:
             message = "Its document is not for the event that is held."
@@ -157,6 +166,8 @@ class Dispatcher:
                 outcome = task.state.attempt if task.state.ending is Ending.FINISHED else None
                 await asyncio.to_thread(self._keep_only, task_id, outcome)
             await record(self._tasks, tenant_id, task_id, chosen.report)
+            if isinstance(chosen.report, Settled) and task.state.ending is not None:
+                self.ended[task.state.ending] += 1
         elif isinstance(chosen, Submit):
             await record(self._tasks, tenant_id, task_id, chosen.report)
             attempt = chosen.report.attempt

@@ -9,6 +9,7 @@ import sys
 import ray
 import structlog
 
+from deployments.json_lines import log_to_stderr
 from deployments.training.document import document_from
 from deployments.training.folders import Folders, private_folder
 from deployments.training.reports import GivenUpError, Reporter
@@ -20,6 +21,7 @@ log = structlog.get_logger()
 
 @ray.remote(max_retries=0)
 def _work(start: Start, token: str) -> None:
+    log_to_stderr(tenant_id=start.tenant_id, job_id=start.task_id, attempt=start.attempt)
     carry_out(start, token)
 
 
@@ -30,6 +32,7 @@ def main() -> int:
         Exit status. Whatever else goes wrong ends the process, and the service starts another.
     """
     start, token = start_from(sys.argv[1:]), token_from_environment()
+    log_to_stderr(tenant_id=start.tenant_id, job_id=start.task_id, attempt=start.attempt)
     ray.init(address="auto", log_to_driver=True)
     gpus = int(ray.cluster_resources().get("GPU", 0))  # type: ignore[no-untyped-call]
     try:

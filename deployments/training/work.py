@@ -15,6 +15,7 @@ import structlog
 
 from accounting.ledger.canonical import sha256
 from accounting.values import InvalidValueError
+from deployments.json_lines import log_to_stderr
 from deployments.synthesis.discovery import discover
 from deployments.synthesis.files import read_columns
 from deployments.synthesis.schema import Schema, schema_from_wire, schema_to_wire
@@ -211,8 +212,10 @@ def main() -> int:
     Returns:
         Exit status.
     """
+    start = start_from(sys.argv[1:])
+    log_to_stderr(tenant_id=start.tenant_id, job_id=start.task_id, attempt=start.attempt)
     try:
-        carry_out(start_from(sys.argv[1:]), token_from_environment())
+        carry_out(start, token_from_environment())
     except GivenUpError as error:
         log.warning("given_up", reason=str(error))
         return GIVEN_UP

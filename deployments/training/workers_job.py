@@ -7,6 +7,7 @@ from ray.train import RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 from torch import distributed
 
+from deployments.json_lines import log_to_stderr
 from deployments.training.devices import device_here
 from deployments.training.start import Start
 from deployments.training.work import carry_out
@@ -50,4 +51,5 @@ def _work(config: dict[str, object]) -> None:
     start, token = config["start"], config["token"]
     assert isinstance(start, Start)
     assert isinstance(token, str)
+    log_to_stderr(tenant_id=start.tenant_id, job_id=start.task_id, attempt=start.attempt)
     carry_out(start, token, ProcessGroup())

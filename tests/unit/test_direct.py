@@ -36,7 +36,7 @@ async def test_a_declared_path_is_answered_and_ray_never_hears_of_it() -> None:
     endpoint, ray = Answer(), Answer()
     answer_directly({"/budget/allocate": endpoint})
 
-    await ask(DirectAnswers(ray), {"type": "http", "method": "POST", "path": "/budget/allocate"})
+    await ask(DirectAnswers(ray), {"type": "http", "method": "POST", "path": "/budget/allocate", "headers": []})
 
     assert (endpoint.asked, ray.asked) == (1, 0)
 
@@ -44,9 +44,9 @@ async def test_a_declared_path_is_answered_and_ray_never_hears_of_it() -> None:
 @pytest.mark.parametrize(
     "scope",
     [
-        {"type": "http", "method": "GET", "path": "/budget/allocate"},
-        {"type": "http", "method": "POST", "path": "/budget/allocate/"},
-        {"type": "http", "method": "POST", "path": "/-/healthz"},
+        {"type": "http", "method": "GET", "path": "/budget/allocate", "headers": []},
+        {"type": "http", "method": "POST", "path": "/budget/allocate/", "headers": []},
+        {"type": "http", "method": "POST", "path": "/-/healthz", "headers": []},
         {"type": "websocket", "path": "/budget/allocate"},
         {"type": "lifespan"},
     ],
@@ -68,7 +68,7 @@ async def test_an_endpoint_of_another_loop_is_left_to_ray() -> None:
 
     def serve_elsewhere() -> None:
         async def serve() -> None:
-            await ask(DirectAnswers(ray), {"type": "http", "method": "POST", "path": "/budget/allocate"})
+            await ask(DirectAnswers(ray), {"type": "http", "method": "POST", "path": "/budget/allocate", "headers": []})
 
         asyncio.run(serve())
 
