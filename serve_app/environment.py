@@ -19,9 +19,29 @@ def instance_name(settings: Settings) -> str:
     return sha256(str(settings.folder).encode()).hexdigest()[:8]
 
 
+def node_folder(settings: Settings, address: str) -> Path:
+    """As `runtime_folder`, for one node of a cluster: nodes may share a machine's file system."""
+    return Path("/tmp") / f"prv-{sha256(f'{settings.folder} {address}'.encode()).hexdigest()[:8]}"
+
+
 def ray_environment(settings: Settings) -> Mapping[str, str]:
+    """Variables for Ray on one machine, which may run other services beside this one."""
+    ports = {name: str(_free_port()) for name in ("metrics", "stats", "fallback")}
+    return _environment(settings, runtime_folder(settings), ports)
+
+
+def node_environment(settings: Settings, folder: Path) -> Mapping[str, str]:
+    """Variables for Ray on a node of a cluster, the same on each: their ports stand in firewalls' rules.
+
+    Args:
+        settings: The operator's.
+        folder: For the load balancer's files: short and private.
+    """
+    return _environment(settings, folder, {"metrics": "9101", "stats": "8404", "fallback": "8500"})
+
+
+def _environment(settings: Settings, folder: Path, ports: Mapping[str, str]) -> Mapping[str, str]:
     """Variables for Ray and all its processes; what the operator has set already is left alone."""
-    folder = runtime_folder(settings)
     first_port = 24_000 + settings.port % 40 * 200
     defaults = {
         # The load balancer in front of the replicas' own HTTP servers. Measured in docs/decisions/0002.
@@ -47,9 +67,9 @@ def ray_environment(settings: Settings) -> Mapping[str, str]:
         "RAY_SERVE_HAPROXY_SOCKET_PATH": f"{folder}/haproxy/admin.sock",
         "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": f"{folder}/haproxy",
         "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": f"{folder}/haproxy/server-state",
-        "RAY_SERVE_HAPROXY_METRICS_PORT": str(_free_port()),
-        "RAY_SERVE_HAPROXY_STATS_PORT": str(_free_port()),
-        "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(_free_port()),
+        "RAY_SERVE_HAPROXY_METRICS_PORT": ports["metrics"],
+        "RAY_SERVE_HAPROXY_STATS_PORT": ports["stats"],
+        "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": ports["fallback"],
         "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": str(first_port),
         "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": str(first_port + 199),
         "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "2",

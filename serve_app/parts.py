@@ -17,6 +17,7 @@ from accounting.storage import embedded
 from serve_app.cluster import READY_SECONDS, StartError
 from serve_app.environment import runtime_folder
 from serve_app.service import Service
+from serve_app.sessions import ended, kill_session, members
 from serve_app.supervisor import Say
 
 START_SECONDS = READY_SECONDS + 60.0
@@ -26,7 +27,6 @@ SILENCE_SECONDS = 60.0
 
 Longer than Ray needs to bring back a replica, its controller or the load balancer by itself."""
 STOP_SECONDS = 30.0
-KILL_SECONDS = 30.0
 HEAD = frozenset({"gcs_server", "raylet"})
 """What Ray starts once and does not start again."""
 
@@ -132,12 +132,12 @@ class Cluster:
         self._listen(self._child)
         now = time.monotonic()
         # Not waited for as long as others of its session may live: nobody else gets its number meanwhile.
-        if _ended(psutil.Process(self._child.pid)):
+        if ended(psutil.Process(self._child.pid)):
             return self._failure or f"its process has ended; {self._log_file} may say why"
         if self._starting:
             return f"did not become ready within {START_SECONDS:.0f} s" if now - self._since > START_SECONDS else None
         for process in self._head:
-            if _ended(process):
+            if ended(process):
                 return f"its {process.name()} is gone"
         if self._answers():
             self._since = now
@@ -155,7 +155,7 @@ class Cluster:
         if child is not None and (self._starting or self.fault() is None):
             child.terminate()
             deadline = time.monotonic() + STOP_SECONDS
-            while not _ended(psutil.Process(child.pid)) and time.monotonic() < deadline:
+            while not ended(psutil.Process(child.pid)) and time.monotonic() < deadline:
                 time.sleep(0.05)
         self._clear()
         self._http.close()
@@ -178,7 +178,7 @@ class Cluster:
             elif "failed" in report:
                 self._failure = report["failed"]
             else:
-                self._head = [process for process in _session(child.pid) if process.name() in HEAD]
+                self._head = [process for process in members(child.pid) if process.name() in HEAD]
                 self._since = time.monotonic()
                 self._starting = False
                 self._dashboard_url = report["dashboard_url"]
@@ -188,7 +188,7 @@ class Cluster:
         child = self._child
         if child is None:
             return
-        _kill_session(child.pid)
+        kill_session(child.pid)
         child.wait()
         self._child = None
         for pipe in (child.stdin, child.stdout):
@@ -202,44 +202,3 @@ class Cluster:
             shutil.rmtree(settings.folder / "last-failure", ignore_errors=True)
             shutil.copytree(logs, settings.folder / "last-failure", ignore_dangling_symlinks=True, dirs_exist_ok=True)
         shutil.rmtree(runtime, ignore_errors=True)
-
-
-def _ended(process: psutil.Process) -> bool:
-    """Whether it is gone, or only not waited for yet."""
-    try:
-        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True
-
-
-def _session(leader: int) -> list[psutil.Process]:
-    """The living processes of a session, whoever their parent is by now, and those that descend from them."""
-    children: dict[int, list[psutil.Process]] = {}
-    found = []
-    for process in psutil.process_iter(["ppid"]):
-        children.setdefault(process.info["ppid"], []).append(process)
-        try:
-            if os.getsid(process.pid) == leader:
-                found.append(process)
-        except ProcessLookupError:
-            continue
-    known = {process.pid for process in found}
-    for process in found:
-        for child in children.get(process.pid, []):
-            if child.pid not in known:
-                known.add(child.pid)
-                found.append(child)
-    return [process for process in found if not _ended(process)]
-
-
-def _kill_session(leader: int) -> None:
-    deadline = time.monotonic() + KILL_SECONDS
-    while members := _session(leader):
-        if time.monotonic() > deadline:
-            raise RuntimeError(f"these processes of the last one do not end: {[process.pid for process in members]}")
-        for process in members:
-            try:
-                process.kill()
-            except psutil.NoSuchProcess:
-                continue
-        time.sleep(0.05)

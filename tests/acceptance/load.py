@@ -83,8 +83,13 @@ class Load:
         statuses: Of everything that came back, the load balancer's own words included.
     """
 
-    def __init__(self, service: LiveService) -> None:
-        """Does not begin yet."""
+    def __init__(self, service: LiveService, transport: httpx.AsyncBaseTransport | None = None) -> None:
+        """Does not begin yet.
+
+        Args:
+            service: Whose budgets are spent.
+            transport: How requests reach it, where there is more than one way.
+        """
         self.name = f"load-{uuid.uuid4().hex[:8]}"
         self.told: dict[str, Told] = {}
         self.unanswered: list[Told] = []
@@ -96,9 +101,8 @@ class Load:
         self._service = service
         self._chance = random.Random(self.name)
         self._stop = asyncio.Event()
-        self._http = httpx.AsyncClient(
-            base_url=service.url, timeout=PATIENCE_SECONDS, limits=httpx.Limits(max_connections=WORKERS)
-        )
+        self._transport = transport
+        self._http = self._client(limits=httpx.Limits(max_connections=WORKERS))
         self.tenants = [f"{self.name}-{number}" for number in range(6)]
         self.small = f"{self.name}-small"
         engines = {tenant: service.token(tenant) for tenant in (*self.tenants, self.small)}
@@ -134,11 +138,16 @@ class Load:
 
     async def repeated(self, some: Sequence[Told]) -> list[Told]:
         """What the same requests are told now, when everything works."""
-        async with httpx.AsyncClient(base_url=self._service.url, timeout=PATIENCE_SECONDS) as client:
+        async with self._client() as client:
             again = [Told(told.ask, time.monotonic()) for told in some]
             for told in again:
                 assert await self._send(client, told), "a request was not answered although nothing is broken any more"
         return again
+
+    def _client(self, **options: Any) -> httpx.AsyncClient:  # noqa: ANN401 - options of httpx
+        return httpx.AsyncClient(
+            base_url=self._service.url, timeout=PATIENCE_SECONDS, transport=self._transport, **options
+        )
 
     async def _prepare(self) -> None:
         """The small budget; a small data set in a large one."""
