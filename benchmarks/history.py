@@ -33,7 +33,8 @@ from benchmarks.report import layout
 from benchmarks.rounds import Plan, Say, Shot, fire
 from benchmarks.services import Target
 from deployments.budget.owner import BudgetOwner, OwnerSettings
-from serve_app.auth.principal import Principal, Role
+from serve_app.auth.policy import Role
+from serve_app.auth.principal import Principal
 from serve_app.config import Settings
 from serve_app.routes.allocation_request import read_allocation
 from serve_app.schemas import AllocateBody

@@ -3,13 +3,15 @@
 import json
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from accounting.admission import Limits
 from accounting.filters import Budget, budget_for_claims
+from serve_app.auth.issuers import Issuer, issuers_from
+from serve_app.further import FurtherDatabase, further_databases
 
 
 class Settings(BaseSettings):
@@ -28,6 +30,14 @@ class Settings(BaseSettings):
     database_recorder_url: SecretStr | None = Field(
         default=None, description="Postgres as a member of prv_recorder, where DATABASE_URL may not create roles."
     )
+    more_databases: SecretStr | None = Field(
+        default=None,
+        description="Further databases, a JSON object by name: url, or service_url and recorder_url, or all three. A "
+        "tenant lives in one of them or in DATABASE_URL, which is called main.",
+    )
+    databases_for_new: str = Field(
+        default="", description="Databases that take new tenants, names separated by commas; absent, all of them."
+    )
     budget_replicas: int = Field(default=1, ge=1, le=64, description="Processes that own budgets.")
 
     default_epsilon: Decimal = Field(default=Decimal(10), gt=0, description="Epsilon of a budget opened by default.")
@@ -44,6 +54,21 @@ class Settings(BaseSettings):
     token_issuer: str = Field(default="privacy-engine", description="`iss` that tokens must carry.")
     token_audience: str = Field(default="privacy-engine", description="`aud` that tokens must carry.")
     token_leeway_seconds: int = Field(default=10, ge=0, le=120, description="Clock skew allowed in tokens.")
+    issuers: str = Field(
+        default="[]",
+        description="Outside issuers whose tokens are accepted, a JSON list of objects: issuer, audience, jwks (https "
+        "address or file), algorithms (RS256, ES256, EdDSA); claims (their names for tenant_id, roles, engine) and "
+        "any_tenant (whether their tokens may be for any tenant; false) may be left out.",
+    )
+    rate_per_tenant: float | None = Field(
+        default=None, gt=0, description="Requests a second that a tenant's own tokens may send; absent, any number."
+    )
+    rate_per_token: float | None = Field(
+        default=None, gt=0, description="Requests a second that one token may send; absent, any number."
+    )
+    rate_burst_seconds: float = Field(
+        default=10, gt=0, le=3600, description="How many seconds' worth of requests may come at once, where limited."
+    )
 
     kafka_brokers: str | None = Field(
         default=None, min_length=1, description="Kafka, host:port separated by commas; absent, events are streams only."
@@ -70,6 +95,13 @@ class Settings(BaseSettings):
         default="", description="Modules that may be trained, package.module:Factory separated by commas; absent, none."
     )
 
+    traces: str | None = Field(
+        default=None, min_length=1, description="URL that takes traces, OTLP over HTTP; absent, none are made."
+    )
+    traces_ratio: float = Field(
+        default=0.1, ge=0, le=1, description="Share of traces that are kept, where the caller has not decided that."
+    )
+
     noop_route: bool = Field(default=False, description="Serve the benchmark's no-op route.")
 
     @field_validator("kafka_options")
@@ -78,6 +110,30 @@ class Settings(BaseSettings):
         if given is not None:
             _options(given)
         return given
+
+    @field_validator("more_databases")
+    @classmethod
+    def _are_databases(cls, given: SecretStr | None) -> SecretStr | None:
+        if given is not None:
+            further_databases(given.get_secret_value())
+        return given
+
+    @field_validator("issuers")
+    @classmethod
+    def _are_issuers(cls, given: str) -> str:
+        issuers_from(given)
+        return given
+
+    @model_validator(mode="after")
+    def _only_we_are_the_token_issuer(self) -> Self:
+        if any(one.issuer == self.token_issuer for one in self.outside_issuers):
+            raise ValueError("issuers: none of them may be TOKEN_ISSUER, which is the service itself")
+        return self
+
+    @property
+    def outside_issuers(self) -> tuple[Issuer, ...]:
+        """The issuers that are trusted beside the service itself."""
+        return issuers_from(self.issuers)
 
     @property
     def folder(self) -> Path:
@@ -104,6 +160,20 @@ class Settings(BaseSettings):
         """Where the service answers."""
         return f"http://{self.host}:{self.port}"
 
+    def without_addresses(self) -> Self:
+        """As replicas have them: they need neither an owner's password nor the way to make themselves a better role."""
+        addresses = ("database_url", "database_service_url", "database_recorder_url", "more_databases")
+        return self.model_copy(update=dict.fromkeys(addresses))
+
+    @property
+    def homes_for_new(self) -> list[str]:
+        """Names of the databases that take new tenants; empty for all."""
+        return [name.strip() for name in self.databases_for_new.split(",") if name.strip()]
+
+    def further(self) -> dict[str, FurtherDatabase]:
+        """The databases beside the main one, by name."""
+        return {} if self.more_databases is None else further_databases(self.more_databases.get_secret_value())
+
     def kafka(self) -> dict[str, Any]:
         """Further options of librdkafka."""
         return {} if self.kafka_options is None else _options(self.kafka_options)
@@ -115,6 +185,11 @@ class Settings(BaseSettings):
     def default_budget(self) -> Budget | None:
         """What a tenant without a budget is given at its first request, if anything."""
         return budget_for_claims(self.default_epsilon, self.default_delta) if self.open_default_budget else None
+
+
+def revealed(secret: SecretStr | None) -> str | None:
+    """The secret's text, if there is one."""
+    return None if secret is None else secret.get_secret_value()
 
 
 def _options(text: SecretStr) -> dict[str, Any]:

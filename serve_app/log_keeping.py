@@ -1,4 +1,4 @@
-"""What runs beside the log's routes: sequencer, heads, sweeper, and the relay where there is a broker."""
+"""What runs beside the log's routes for each database: sequencer, heads, sweeper, and the relay to a broker."""
 
 import asyncio
 import time
@@ -9,40 +9,45 @@ from typing import Any
 
 from accounting.ledger.due import Due
 from accounting.ledger.entry import timestamp_text
+from accounting.ledger.homes import MAIN
 from accounting.ledger.postgres_recorder import PostgresRecorder
+from accounting.ledger.store import StoreUnavailableError
 from deployments.outbox.keeper import HeadPublisher, Sequencer
 from deployments.outbox.loops import LoopHealth, Step, keep_running
 from deployments.outbox.relay import Relay
 from deployments.outbox.sweeper import End, Sweeper
 from deployments.outbox.watch import Watch
-from serve_app.auth.principal import ANY_TENANT, Role
+from serve_app.auth.policy import Role
+from serve_app.auth.principal import ANY_TENANT, SWEEPER
 from serve_app.auth.tokens import mint_token
 from serve_app.client import calls
 from serve_app.client.client import AsyncPrivacyClient
+from serve_app.observing.loops import LogLoops, log_gauges
+from serve_app.observing.process import TALLIES
 from serve_app.problems import Code
 from serve_app.service import Service
 
 KAFKA = "kafka"
 """The relay's name."""
 TOKEN_SECONDS = 3_600
-SUBJECT = "privacy-engine-sweeper"
 
 
 @dataclass(frozen=True)
 class LogKeeping:
-    """The log, and what keeps it.
+    """The log of one database, and what keeps it.
 
     Attributes:
         log: The log.
-        watch: Knows how long it is.
-        relays: Names of the relays that run.
-        loops: How each loop stands.
+        loops: What keeps it.
     """
 
     log: PostgresRecorder
-    watch: Watch
-    relays: tuple[str, ...]
-    loops: tuple[LoopHealth, ...]
+    loops: LogLoops
+
+    @property
+    def watch(self) -> Watch:
+        """Knows how long the log is."""
+        return self.loops.watch
 
     async def health(self) -> dict[str, Any]:
         """How everything stands, JSON-ready. A relay's lag is what is in the log and was not confirmed to it yet.
@@ -51,47 +56,60 @@ class LogKeeping:
             StoreUnavailableError: If the log did not answer.
         """
         size, head = await self.log.size(), await self.log.last_head()
-        positions = {name: await self.log.relayed(name) for name in self.relays}
+        positions = {name: await self.log.relayed(name) for name in self.loops.relays}
         return {
-            "status": "failing" if any(loop.failures for loop in self.loops) else "well",
+            "status": "failing" if any(loop.failures for loop in self.loops.health) else "well",
             "log": {"size": size},
             "head": None if head is None else {"size": head.size, "root": head.root.hex()},
             "relays": {name: {"position": at, "lag": max(size - at, 0)} for name, at in positions.items()},
-            "loops": {loop.name: _loop_to_wire(loop) for loop in self.loops},
+            "loops": {loop.name: _loop_to_wire(loop) for loop in self.loops.health},
         }
 
 
 @asynccontextmanager
-async def keeping(service: Service) -> AsyncIterator[LogKeeping]:
-    """Keeps the log for as long as the context lasts.
+async def keeping_all(service: Service) -> AsyncIterator[dict[str, LogKeeping]]:
+    """Keeps the logs of all databases for as long as the context lasts.
 
     Raises:
-        StoreUnavailableError: If the database cannot be reached.
+        StoreUnavailableError: If the main database cannot be reached. Another one is waited for by its own loops.
         ValueError: If the options for Kafka would break a promise.
     """
     async with AsyncExitStack() as stack:
-        log = await stack.enter_async_context(service.recorder())
+        kept = {name: await stack.enter_async_context(_keeping(service, name)) for name in service.urls}
+        stack.enter_context(TALLIES.gauges(log_gauges(TALLIES, [one.loops for one in kept.values()])))
+        yield kept
+
+
+@asynccontextmanager
+async def _keeping(service: Service, database: str) -> AsyncIterator[LogKeeping]:
+    """Keeps the log of one database."""
+    async with AsyncExitStack() as stack:
+        log = await PostgresRecorder.open(service.urls[database].recorder)
+        stack.push_async_callback(log.close)
         client = await stack.enter_async_context(AsyncPrivacyClient(service.settings.base_url))
         watch = Watch()
-        await watch.saw(await log.size())
-        steps: dict[str, Step] = {
-            "sequencer": Sequencer(log, watch).step,
-            "heads": HeadPublisher(log, watch, service.witness(), service.keys().head_key).step,
-            "sweeper": Sweeper(log, _end_over_http(service, client)).step,
-        }
-        relays: tuple[str, ...] = ()
+        try:
+            await watch.saw(await log.size())
+        except StoreUnavailableError:
+            if database == MAIN:
+                raise
+        sequencer = Sequencer(log, watch)
+        heads = HeadPublisher(log, watch, service.witness(database), service.keys().head_key)
+        sweeper = Sweeper(log, _end_over_http(service, client))
+        steps: dict[str, Step] = {"sequencer": sequencer.step, "heads": heads.step, "sweeper": sweeper.step}
+        relays: dict[str, Relay] = {}
         if service.settings.kafka_brokers is not None:
             # Loaded only where it is wanted: librdkafka is large.
             from deployments.outbox.kafka import KafkaPublisher
 
             publisher = KafkaPublisher(service.settings.kafka_brokers, service.settings.kafka())
             stack.push_async_callback(publisher.close)
-            steps[KAFKA] = Relay(log, watch, publisher, KAFKA).step
-            relays = (KAFKA,)
-        loops = tuple(LoopHealth(name) for name in steps)
-        tasks = [asyncio.create_task(keep_running(loop, steps[loop.name]), name=loop.name) for loop in loops]
+            relays[KAFKA] = Relay(log, watch, publisher, KAFKA)
+            steps[KAFKA] = relays[KAFKA].step
+        health = tuple(LoopHealth(name) for name in steps)
+        tasks = [asyncio.create_task(keep_running(loop, steps[loop.name]), name=loop.name) for loop in health]
         try:
-            yield LogKeeping(log, watch, relays, loops)
+            yield LogKeeping(log, LogLoops(watch, sequencer, heads, sweeper, relays, health))
         finally:
             # Streams end, so that nobody waits for them.
             await watch.close()
@@ -133,7 +151,7 @@ def _token(service: Service) -> str:
         audience=settings.token_audience,
         tenant_id=ANY_TENANT,
         roles=[Role.ENGINE],
-        subject=SUBJECT,
+        subject=SWEEPER,
         lifetime_seconds=TOKEN_SECONDS,
     )
 

@@ -10,21 +10,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import SecretStr
-
 from accounting.storage import embedded
-from accounting.storage.migrate import prepare_database
+from accounting.storage.migrate import WrongDatabaseError
 from proofs.signing import KeyFileError
 from serve_app.auth.keys import KeyRing
 from serve_app.cluster import StartError
 from serve_app.config import Settings
-from serve_app.environment import instance_name
 from serve_app.parts import Cluster, Postgres
-from serve_app.service import Service
+from serve_app.preparing import prepared_service
 from serve_app.supervisor import Part, Say, Supervisor
 
 STATE_FILE = "service.json"
-_DATABASE_URLS = ("database_url", "database_service_url", "database_recorder_url")
 
 
 @dataclass(frozen=True)
@@ -74,19 +70,13 @@ def running_service(settings: Settings, say: Say) -> Iterator[tuple[Running, Sup
     with contextlib.ExitStack() as stack:
         # Registered first, so done last: who waits for the file to go waits for all the rest.
         stack.callback((folder / STATE_FILE).unlink, missing_ok=True)
-        keys = _keys(settings)
+        keys = checked_keys(settings)
         say("Opening the ledger (PostgreSQL)")
         admin_url = _database(settings, stack)
-        urls = prepare_database(
-            admin_url,
-            instance_name(settings),
-            keys.database_password,
-            _revealed(settings.database_service_url),
-            _revealed(settings.database_recorder_url),
-        )
-        # Replicas need neither the owner's password nor the way to make themselves a better role.
-        public = settings.model_copy(update=dict.fromkeys(_DATABASE_URLS))
-        service = Service(public, urls.service, urls.recorder)
+        try:
+            service = prepared_service(settings, admin_url, keys)
+        except WrongDatabaseError as error:
+            raise StartError(str(error)) from None
         cluster = Cluster(service, say, lambda url: _announce(settings, url))
         stack.callback(cluster.stop)
         cluster.start()
@@ -100,8 +90,8 @@ def running_service(settings: Settings, say: Say) -> Iterator[tuple[Running, Sup
             signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _keys(settings: Settings) -> KeyRing:
-    """The service's keys, all of them made and found usable."""
+def checked_keys(settings: Settings) -> KeyRing:
+    """The service's keys, all of them made and found usable. Raises `StartError` if one is not."""
     keys = KeyRing.of(settings)
     try:
         keys.public_keys()
@@ -138,10 +128,6 @@ def _check_kafka(settings: Settings) -> None:
         check_options(settings.kafka())
     except ValueError as error:
         raise StartError(f"AUMOS_PRIVACY_KAFKA_OPTIONS: {error}") from None
-
-
-def _revealed(secret: SecretStr | None) -> str | None:
-    return None if secret is None else secret.get_secret_value()
 
 
 def _database(settings: Settings, stack: contextlib.ExitStack) -> str:

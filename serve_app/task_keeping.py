@@ -6,18 +6,20 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
-from accounting.ledger.postgres import PostgresLedgerStore
-from accounting.ledger.postgres_tasks import PostgresTasks
+from accounting.ledger.by_home import Ledgers, Tasks
 from deployments.outbox.loops import LoopHealth, keep_running
 from deployments.training.dispatcher import Dispatcher, SettleHold
 from deployments.training.folders import Folders
 from deployments.training.jobs import MODULES_VARIABLE, TOKEN_VARIABLE, Jobs, ProcessJobs
 from deployments.training.start import Start, arguments_of
 from deployments.training.task import ToCommit, ToVoid
-from serve_app.auth.principal import ANY_TENANT, TASK_KEEPER, Role
+from serve_app.auth.policy import Role
+from serve_app.auth.principal import ANY_TENANT, TASK_KEEPER
 from serve_app.auth.tokens import mint_token
 from serve_app.client import calls
 from serve_app.client.client import AsyncPrivacyClient
+from serve_app.observing.loops import training_gauges
+from serve_app.observing.process import TALLIES
 from serve_app.problems import Code
 from serve_app.service import Service
 
@@ -37,8 +39,8 @@ class TaskKeeping:
         health: Of the dispatcher.
     """
 
-    tasks: PostgresTasks
-    store: PostgresLedgerStore
+    tasks: Tasks
+    store: Ledgers
     client: AsyncPrivacyClient
     health: LoopHealth
 
@@ -47,18 +49,17 @@ class TaskKeeping:
 async def keeping_tasks(service: Service) -> AsyncIterator[TaskKeeping]:
     """Looks after tasks for as long as the context lasts."""
     async with AsyncExitStack() as stack:
-        store = await stack.enter_async_context(service.store(2))
+        databases = await stack.enter_async_context(service.databases(2))
         client = await stack.enter_async_context(AsyncPrivacyClient(service.settings.base_url))
-        tasks = await PostgresTasks.open(service.database_url)
-        stack.push_async_callback(tasks.close)
-        everybodys = await PostgresTasks.open(service.recorder_url, connections=1)
-        stack.push_async_callback(everybodys.close)
+        store, tasks = databases.ledgers, await databases.tasks()
+        everybodys = await databases.tasks(1, everybodys=True)
         jobs = await asyncio.to_thread(_jobs, service)
         stack.callback(jobs.close)
         keep_only = Folders(service.settings.files_folder).keep_only
         settle = _settle_over_http(service, client)
         dispatcher = Dispatcher(everybodys, tasks, store, jobs, _Launch(service), settle, keep_only)
         health = LoopHealth("dispatcher")
+        stack.enter_context(TALLIES.gauges(training_gauges(TALLIES, dispatcher, [health])))
         loop = asyncio.create_task(keep_running(health, dispatcher.step), name="dispatcher")
         try:
             yield TaskKeeping(tasks, store, client, health)

@@ -9,7 +9,8 @@ import asyncpg
 
 from accounting.ledger.postgres import PostgresLedgerStore
 from accounting.ledger.postgres_log import PostgresLog
-from accounting.storage.migrate import DatabaseUrls, Role, ensure_service_login, migrate
+from accounting.storage.migrate import Role, ensure_service_login, migrate
+from accounting.storage.urls import DatabaseUrls
 from tests.support import new_name
 
 PASSWORD = "onlyForTests1"

@@ -17,7 +17,8 @@ Step = tuple[str, str, str]
 class MemoryLedgerStore:
     """A `LedgerStore` in dictionaries."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str = "main") -> None:
+        self._name = name
         self.committed: list[Entry] = []
         """All tenants' entries, in the order in which they were appended."""
         self.tasks: dict[tuple[str, str], str] = {}
@@ -31,6 +32,10 @@ class MemoryLedgerStore:
     def now(self) -> datetime:
         """The process's clock, in UTC."""
         return datetime.now(UTC)
+
+    async def database_name(self) -> str:
+        """See `accounting.ledger.homes.Database`."""
+        return self._name
 
     async def append(self, entries: Sequence[Entry]) -> None:
         """Stores all entries or none. See `LedgerStore.append`."""
@@ -122,3 +127,18 @@ def _step(entry: Entry) -> Step | None:
         return (entry.tenant_id, entry.allocation_id, "ending")
     assert entry.kind is EntryKind.ADJUSTED
     return (entry.tenant_id, entry.allocation_id, "adjustment")
+
+
+class MemoryDirectory:
+    """A `Directory` in a dictionary."""
+
+    def __init__(self) -> None:
+        self._homes: dict[str, str] = {}
+
+    async def home(self, tenant_id: str) -> str | None:
+        """See `Directory.home`."""
+        return self._homes.get(tenant_id)
+
+    async def settle(self, tenant_id: str, proposed: str) -> str:
+        """See `Directory.settle`."""
+        return self._homes.setdefault(tenant_id, proposed)

@@ -180,6 +180,11 @@ class PostgresLedgerStore:
             body: str | None = await connection.fetchval(SQL["plan"], tenant_id, plan_id)
             return body
 
+    async def database_name(self) -> str:
+        """See `accounting.ledger.homes.Database`."""
+        name: str = await translated(self._pool.fetchval(SQL["database_name"]))
+        return name
+
     async def _entries(self, tenant_id: str, query: str, *arguments: Any) -> list[Entry]:  # noqa: ANN401
         async with self._tenant(tenant_id) as connection:
             rows = await connection.fetch(SQL[query], tenant_id, *arguments)

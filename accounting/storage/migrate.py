@@ -1,7 +1,6 @@
 """Brings a database to the schema of this release, and gives the service roles that cannot break the ledger."""
 
 import asyncio
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from urllib.parse import quote, urlsplit, urlunsplit
@@ -12,6 +11,8 @@ from alembic.config import Config
 from sqlalchemy import Connection
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from accounting.storage.urls import DatabaseUrls
+
 MIGRATIONS = Path(__file__).parent / "migrations"
 LOCK = 7_286_412_001
 """Advisory lock: of several services starting on one database, one migrates and the others wait."""
@@ -21,6 +22,10 @@ class UnsafeRoleError(RuntimeError):
     """The role that the service would use could bypass the ledger's protection."""
 
 
+class WrongDatabaseError(RuntimeError):
+    """The database is not the one that its address was given for."""
+
+
 class Role(StrEnum):
     """What a login of ours may do: one of two roles, never both."""
 
@@ -28,19 +33,6 @@ class Role(StrEnum):
     """Reads and appends to the ledger, one tenant at a time."""
     RECORDER = "prv_recorder"
     """Reads every tenant's ledger and writes the log, never the ledger."""
-
-
-@dataclass(frozen=True, slots=True)
-class DatabaseUrls:
-    """With which logins the service connects.
-
-    Attributes:
-        service: A member of `Role.SERVICE`: all that serves requests.
-        recorder: A member of `Role.RECORDER`: the log alone.
-    """
-
-    service: str
-    recorder: str
 
 
 async def migrate(admin_url: str) -> None:
@@ -56,8 +48,31 @@ async def migrate(admin_url: str) -> None:
             await connection.run_sync(_upgrade)
             # The database may have been restored into another cluster since the last start.
             await connection.exec_driver_sql("SELECT prv_resume_order()")
+            await connection.exec_driver_sql(f"GRANT SELECT ON prv_schema_version TO {Role.SERVICE}, {Role.RECORDER}")
     finally:
         await engine.dispose()
+
+
+async def name_database(admin_url: str, name: str) -> None:
+    """Gives a database the name that tenants' homes are written down by, the first time; makes sure of it later.
+
+    Args:
+        admin_url: A Postgres URL whose role owns the schema.
+        name: ``main``, or another name of lower-case letters, digits and underscores.
+
+    Raises:
+        WrongDatabaseError: If it has another name, or entries from a time when it was the only one.
+    """
+    connection = await asyncpg.connect(admin_url)
+    try:
+        found = await connection.fetchval("SELECT prv_name_database($1)", name)
+    finally:
+        await connection.close()
+    if found != name:
+        raise WrongDatabaseError(
+            f"the address of database {name} leads to database {found}: addresses of databases must not change places, "
+            "or tenants would be found without their histories"
+        )
 
 
 def _upgrade(connection: Connection) -> None:
@@ -148,7 +163,12 @@ async def _powers(url: str) -> asyncpg.Record:
 
 
 def prepare_database(
-    admin_url: str, name: str, password: str, service_url: str | None = None, recorder_url: str | None = None
+    admin_url: str,
+    name: str,
+    password: str,
+    service_url: str | None = None,
+    recorder_url: str | None = None,
+    database: str = "main",
 ) -> DatabaseUrls:
     """Migrates and returns the URLs for the service, with logins created unless they are given. Blocking, for start-up.
 
@@ -158,9 +178,11 @@ def prepare_database(
         password: Of both logins: letters and digits.
         service_url: A member of `Role.SERVICE`, if an operator made one.
         recorder_url: A member of `Role.RECORDER`, likewise.
+        database: The database's own name, where there are several.
 
     Raises:
         UnsafeRoleError: If a given role is not safe.
+        WrongDatabaseError: If the database is another one.
     """
 
     async def login(role: Role, given: str | None) -> str:
@@ -168,6 +190,7 @@ def prepare_database(
 
     async def prepare() -> DatabaseUrls:
         await migrate(admin_url)
+        await name_database(admin_url, database)
         urls = DatabaseUrls(await login(Role.SERVICE, service_url), await login(Role.RECORDER, recorder_url))
         await check_service_role(urls.service)
         await check_recorder_role(urls.recorder)

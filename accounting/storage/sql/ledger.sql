@@ -55,3 +55,6 @@ SELECT body FROM prv_plan WHERE tenant_id = $1 AND plan_id = $2;
 
 -- name: append_with_tasks
 SELECT prv_append_with_tasks($1, $2, $3);
+
+-- name: database_name
+SELECT prv_database_name();
