@@ -15,6 +15,8 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from serve_app.client.context import REQUEST_ID
+
 log = structlog.get_logger()
 
 
@@ -31,6 +33,7 @@ class Code(StrEnum):
     FORBIDDEN = "forbidden"
     UNAUTHENTICATED = "unauthenticated"
     TOO_LARGE = "too_large"
+    RATE_LIMITED = "rate_limited"
     UNAVAILABLE = "unavailable"
     METHOD_NOT_ALLOWED = "method_not_allowed"
     INTERNAL = "internal"
@@ -47,6 +50,7 @@ _STATUS: dict[Code, tuple[int, str]] = {
     Code.FORBIDDEN: (403, "The token does not allow this"),
     Code.UNAUTHENTICATED: (401, "A valid token is needed"),
     Code.TOO_LARGE: (413, "The request is too large"),
+    Code.RATE_LIMITED: (429, "Too many requests"),
     Code.UNAVAILABLE: (503, "The service cannot answer now"),
     Code.METHOD_NOT_ALLOWED: (405, "The method is not allowed here"),
     Code.INTERNAL: (500, "The service failed"),
@@ -102,6 +106,13 @@ def unavailable(detail: str) -> Problem:
     return Problem(Code.UNAVAILABLE, f"{detail}. Repeat with the same idempotency key.", headers={"Retry-After": "1"})
 
 
+def rate_limited(seconds: int) -> Problem:
+    """More requests than the tenant or the token may send: nothing was looked at and nothing was charged."""
+    detail = f"More requests came than may come at once. Nothing was charged; wait {seconds} s and repeat."
+    headers = {"Retry-After": str(seconds)}
+    return Problem(Code.RATE_LIMITED, detail, {"retry_after_seconds": seconds}, headers)
+
+
 def overloaded() -> Problem:
     """A passing problem of load: nothing was charged."""
     return unavailable("The budget is busy with other requests; nothing was charged")
@@ -119,7 +130,8 @@ def relayed(document: Mapping[str, Any]) -> Problem:
     if code not in list(Code):
         return unavailable("A part of the service did not answer")
     extra = {name: value for name, value in document.items() if name not in _OWN_MEMBERS}
-    headers = {"Retry-After": "1"} if code == Code.UNAVAILABLE else {}
+    wait = extra.get("retry_after_seconds", 1 if code == Code.UNAVAILABLE else None)
+    headers = {} if wait is None else {"Retry-After": str(wait)}
     return Problem(Code(code), str(document.get("detail", "")), extra, headers)
 
 
@@ -129,6 +141,9 @@ def problem_response(problem: Problem, accept: str = "") -> Response:
     headers = dict(problem.headers)
     if problem.code is Code.UNAUTHENTICATED:
         headers["WWW-Authenticate"] = "Bearer"
+    named = REQUEST_ID.get()
+    if named is not None:
+        headers["X-Request-ID"] = named
     return Response(
         json.dumps(problem.document()),
         problem.status,
@@ -158,5 +173,5 @@ def install_problem_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     async def on_bug(request: Request, error: Exception) -> Response:
-        log.exception("unhandled_error", path=request.url.path, exc_info=error)
+        log.exception("unhandled_error", exc_info=error)
         return problem_response(Problem(Code.INTERNAL, "Nothing was acknowledged. The service's log says more."))

@@ -419,6 +419,24 @@ class ReportBody(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True,
     files: list[str] | None = None
 
 
+class EvidenceBody(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """An evidence report to write. ``since`` and ``until`` are days or moments in UTC; absent: the whole history."""
+
+    framework: Literal["gdpr", "hipaa", "ccpa", "soc2"]
+    format: Literal["json", "html", "pdf"] = "json"
+    since: str | None = None
+    until: str | None = None
+    tenant_id: str | None = None
+
+
+class AccountantExportBody(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """A history to export: the tenant's, or one data set's."""
+
+    dataset_id: str | None = None
+    format: Literal["dp-accounting"] = "dp-accounting"
+    tenant_id: str | None = None
+
+
 def json_schema(*structs: type[msgspec.Struct]) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """JSON Schemas of the structs and the components they refer to, for the OpenAPI document."""
     schemas, components = msgspec.json.schema_components(structs, ref_template="#/components/schemas/{name}")

@@ -1,7 +1,7 @@
 """The interface as plain values: what to send for each call. No network here; `errors` says what a refusal is."""
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
@@ -32,10 +32,10 @@ class Call:
     method: str
     path: str
     json: Mapping[str, Any] | None = None
-    params: Mapping[str, str] = field(default_factory=dict)
+    params: Mapping[str, str | list[str]] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
     repeatable: bool = True
-    content: bytes | None = None
+    content: bytes | Iterable[bytes] | None = None
 
 
 def allocate(body: Mapping[str, Any], idempotency_key: str | None = None) -> Call:
@@ -169,6 +169,11 @@ def privacy_report(job: str, format: str = "json") -> Call:  # noqa: A002 - the 
     return Call("GET", f"{PREFIX}/generators/{_segment(job)}/privacy-report", params={"format": format})
 
 
+def compare(jobs: Sequence[str], format: str = "json") -> Call:  # noqa: A002 - the interface's own word
+    """Several trainings side by side, and what they have cost together."""
+    return Call("GET", f"{PREFIX}/generators/privacy-reports", params={"id": list(jobs), "format": format})
+
+
 def plan(body: Mapping[str, Any]) -> Call:
     """Prices steps before anything is spent."""
     # Each call stores a plan of its own, which costs nothing; but only one id is wanted.
@@ -196,6 +201,17 @@ def proof_of(
 def me() -> Call:
     """Who the token says one is, and what it may do."""
     return Call("GET", f"{PREFIX}/access/me")
+
+
+def roles() -> Call:
+    """What each role may do."""
+    return Call("GET", f"{PREFIX}/access/roles")
+
+
+def events(topics: Sequence[str] = (), start: int | None = None) -> Call:
+    """The stream of what happens to budgets, of some topics, from a place in the log on."""
+    params: dict[str, str | list[str]] = {"topic": list(topics)} if topics else {}
+    return Call("GET", f"{PREFIX}/log/events", params={**params, **_stated(start=start)})
 
 
 def audit_records(tenant_id: str | None = None, after: int | None = None, limit: int = 100) -> Call:
@@ -237,9 +253,9 @@ def export_accountant(body: Mapping[str, Any]) -> Call:
     return Call("POST", f"{PREFIX}/accountant/export", body)
 
 
-def picture(format: str = "png") -> Call:  # noqa: A002 - the interface's own word
-    """The picture of a tenant's loss."""
-    return Call("GET", f"{PREFIX}/loss/visualize", params={"format": format})
+def picture(format: str = "png", member: str | None = None) -> Call:  # noqa: A002 - the interface's own word
+    """The picture of a tenant's loss, under one filter of its budget if ``member`` names one."""
+    return Call("GET", f"{PREFIX}/loss/visualize", params={"format": format, **_stated(member=member)})
 
 
 def _settling(allocation_id: str, end: str, tenant_id: str | None, **said: str | int | None) -> Call:

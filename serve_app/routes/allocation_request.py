@@ -21,7 +21,8 @@ from accounting.ledger.canonical import canonical_json, sha256
 from accounting.plans import price
 from accounting.values import ZERO, InvalidValueError, checked_delta, decimal_text
 from deployments.training.document import document_from
-from serve_app.auth.principal import SPENDERS, Principal
+from serve_app.auth.policy import Action
+from serve_app.auth.principal import Principal
 from serve_app.identifiers import NAME_RULE, TEXT_RULE, valid_name, valid_text
 from serve_app.problems import Code, Problem, invalid
 from serve_app.schemas import AllocateBody, ConflictingSpellingsError, one_of
@@ -90,10 +91,9 @@ def read_allocation(
     Raises:
         Problem: For whatever is wrong, with the field.
     """
-    principal.require(SPENDERS)
     if body.tenant_id is not None and not valid_name(body.tenant_id):
         raise invalid("tenant_id", NAME_RULE)
-    tenant_id = principal.tenant(body.tenant_id, engine_call=True)
+    tenant_id = principal.tenant(body.tenant_id, Action.ALLOCATE)
     if not valid_text(body.job_id):
         raise invalid("job_id", TEXT_RULE)
     try:

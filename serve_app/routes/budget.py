@@ -1,9 +1,11 @@
 """The budget's HTTP app: the hot routes, and FastAPI for everything else."""
 
 import gc
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from decimal import Decimal
+from functools import partial
+from types import MappingProxyType
 from typing import Annotated, Any
 
 from fastapi import Depends, FastAPI, Query
@@ -13,18 +15,26 @@ from starlette.responses import Response
 from accounting.admission import ACCEPTED
 from accounting.charges import price
 from accounting.events import GaussianEvent
+from accounting.ledger.by_home import LedgersByHome
 from accounting.ledger.entry import Entry
+from accounting.ledger.homes import MAIN
 from accounting.ledger.postgres_log import PostgresLog
-from accounting.ledger.store import LedgerStore
-from accounting.policy import SetBudget, SetLegalHold
+from accounting.ledger.store import LedgerStore, Wanted
+from accounting.policy import SetBudget, SetLegalHold, renewal
 from deployments.budget.owner import BudgetOwner, HaltedError, OverloadedError, OwnerSettings
+from deployments.budget.owners import Owner, OwnersByHome
 from serve_app.auth.operators import OperatorKeys
-from serve_app.auth.principal import ADMINS, AUDITORS, READERS, Principal
+from serve_app.auth.policy import Action, Role
+from serve_app.auth.principal import ANY_TENANT, Principal
 from serve_app.auth.tokens import TokenVerifier
+from serve_app.auth.trail import Trail
 from serve_app.config import Settings
+from serve_app.observing.budgets import OwnerGauges, OwnerObserver
+from serve_app.observing.process import TALLIES
+from serve_app.observing.traces import tracing_of
 from serve_app.problems import Code, Problem, halted, overloaded, problem_response
 from serve_app.requests import body_of, described
-from serve_app.routes.access import named_tenant, principal_by
+from serve_app.routes.access import named_tenant, permission_by
 from serve_app.routes.answers import budget_answer, denial_answer, status_answer
 from serve_app.routes.budget_request import set_budget, set_legal_hold
 from serve_app.routes.datasets import dataset_router
@@ -42,24 +52,24 @@ MAX_DENIALS = 1_000
 
 def budget_app_of(service: Service) -> HotFirst:
     """The app that owns budgets, on the service's own ledger; halted where that is not the one that was published."""
-    logs: list[PostgresLog] = []
+    logs: dict[str, PostgresLog] = {}
 
     @asynccontextmanager
-    async def open_store() -> AsyncIterator[LedgerStore]:
-        log = await PostgresLog.open(service.database_url, connections=1)
-        try:
-            async with service.store() as store:
-                logs.append(log)
-                yield store
-        finally:
-            await log.close()
+    async def open_ledgers() -> AsyncIterator[LedgerStore]:
+        async with service.databases() as databases:
+            logs.update(await databases.each(lambda urls: PostgresLog.open(urls.service, connections=1)))
+            yield databases.ledgers
 
-    standing = guarded(service.witness(), lambda: logs[-1])
-    return create_budget_app(service.settings, service.verifier(), open_store, standing)
+    standings = {name: guarded(service.witness(name), partial(logs.__getitem__, name)) for name in service.urls}
+    return create_budget_app(service.settings, service.verifier(), open_ledgers, standings, service.trail())
 
 
 def create_budget_app(
-    settings: Settings, verifier: TokenVerifier, open_store: OpenStore, standing: Standing | None = None
+    settings: Settings,
+    verifier: TokenVerifier,
+    open_store: OpenStore,
+    standings: Mapping[str, Standing] = MappingProxyType({}),
+    trail: Trail | None = None,
 ) -> HotFirst:
     """The app that owns budgets.
 
@@ -67,9 +77,10 @@ def create_budget_app(
         settings: The operator's.
         verifier: Of tokens.
         open_store: Opens the ledger for the time that the app runs.
-        standing: Says why the ledger may not be decided on; None where nobody watches it.
+        standings: Say why the ledger of a database may not be decided on; none where nobody watches it.
+        trail: Where deeds go; None where there is no audit log.
     """
-    owners: list[BudgetOwner] = []
+    owners: list[Owner] = []
     stores: list[LedgerStore] = []
 
     @asynccontextmanager
@@ -77,21 +88,25 @@ def create_budget_app(
         async with open_store() as store:
             # The first Gaussian loads SciPy and dp-accounting, which must not happen while requests wait.
             price(GaussianEvent(Decimal(1), Decimal(1)), Decimal("1e-5"))
-            owner = BudgetOwner(store, OwnerSettings(settings.limits(), settings.default_budget()))
-            owner.start()
+            chosen = OwnerSettings(settings.limits(), settings.default_budget())
+            observer = OwnerObserver(TALLIES, tracing_of(settings))
+            ledgers = store.parts if isinstance(store, LedgersByHome) else {MAIN: store}
+            parts = {name: BudgetOwner(ledger, chosen, observer=observer) for name, ledger in ledgers.items()}
             # Entries live long and form no cycles, so looking through them for garbage finds nothing: do it seldom.
             gc.set_threshold(50_000, 50, 100)
-            owners.append(owner)
+            owners.append(OwnersByHome(parts, store.homes) if isinstance(store, LedgersByHome) else parts[MAIN])
             stores.append(store)
-            try:
-                async with watched(owner, standing):
+            async with AsyncExitStack() as running:
+                for name, owner in parts.items():
+                    owner.start()
+                    running.push_async_callback(owner.stop)
+                    await running.enter_async_context(watched(owner, standings.get(name)))
+                with TALLIES.gauges(OwnerGauges(lambda: list(parts.values()))):
                     yield
-            finally:
-                await owner.stop()
 
-    app = new_app("Privacy budgets", lifespan)
-    principal_dependency = principal_by(verifier)
-    Asking = Annotated[Principal, Depends(principal_dependency)]  # noqa: N806 - a type
+    app = new_app("Privacy budgets", lifespan, settings, trail)
+    may = permission_by(verifier)
+    Reading = Annotated[Principal, may(Action.READ_BUDGET)]  # noqa: N806 - a type
 
     @app.exception_handler(OverloadedError)
     async def on_overload(_: Request, __: OverloadedError) -> Response:
@@ -101,8 +116,13 @@ def create_budget_app(
     async def on_halt(_: Request, error: HaltedError) -> Response:
         return problem_response(halted(str(error)))
 
-    async def head_of(tenant_id: str, actor: str) -> Entry:
-        head = await owners[-1].balance(tenant_id, actor)
+    async def head_of(tenant_id: str, asking: Principal) -> Entry:
+        if asking.tenant_id == ANY_TENANT and Role.ENGINE not in asking.roles:
+            # An auditor of all only looks: to name a tenant that nobody knows opens no budget.
+            head = (await stores[-1].tails({tenant_id: Wanted()}))[tenant_id].head
+            head = None if head is None else renewal(head, stores[-1].now()) or head
+        else:
+            head = await owners[-1].balance(tenant_id, asking.subject)
         if head is None:
             raise Problem(Code.UNKNOWN_TENANT, "An administrator has to create this tenant's budget first.")
         return head
@@ -121,10 +141,11 @@ def create_budget_app(
         "/{tenant_id}", summary="Create or raise a budget, or change its windows", openapi_extra=described(BudgetBody)
     )
     async def put_budget(
-        tenant_id: str, asking: Asking, body: Annotated[BudgetBody, Depends(body_of(BudgetBody))]
+        tenant_id: str,
+        asking: Annotated[Principal, may(Action.SET_BUDGET)],
+        body: Annotated[BudgetBody, Depends(body_of(BudgetBody))],
     ) -> dict[str, Any]:
-        asking.require(ADMINS)
-        tenant = asking.tenant(named_tenant(tenant_id))
+        tenant = asking.tenant(named_tenant(tenant_id), Action.SET_BUDGET)
         return await decided(set_budget(tenant, body, asking.subject, settings.budget_renewal_days))
 
     @app.put(
@@ -133,35 +154,35 @@ def create_budget_app(
         openapi_extra=described(LegalHoldBody),
     )
     async def put_legal_hold(
-        tenant_id: str, asking: Asking, body: Annotated[LegalHoldBody, Depends(body_of(LegalHoldBody))]
+        tenant_id: str,
+        asking: Annotated[Principal, may(Action.LEGAL_HOLD)],
+        body: Annotated[LegalHoldBody, Depends(body_of(LegalHoldBody))],
     ) -> dict[str, Any]:
-        asking.require(ADMINS)
-        tenant = asking.tenant(named_tenant(tenant_id))
+        tenant = asking.tenant(named_tenant(tenant_id), Action.LEGAL_HOLD)
         return await decided(set_legal_hold(tenant, body, asking.subject))
 
     @app.get("/status/{tenant_id}", summary="The short form of a tenant's budget")
-    async def budget_status(tenant_id: str, asking: Asking) -> dict[str, Any]:
-        asking.require(READERS)
-        tenant = asking.tenant(named_tenant(tenant_id), engine_call=True)
-        return status_answer(await head_of(tenant, asking.subject))
+    async def budget_status(tenant_id: str, asking: Reading) -> dict[str, Any]:
+        return status_answer(await head_of(asking.tenant(named_tenant(tenant_id), Action.READ_BUDGET), asking))
 
     @app.get("/{tenant_id}", summary="Caps, spent and remaining under each member filter; window, lifetime, data sets")
-    async def get_budget(tenant_id: str, asking: Asking) -> dict[str, Any]:
-        asking.require(READERS)
-        tenant = asking.tenant(named_tenant(tenant_id), engine_call=True)
-        return await told(await head_of(tenant, asking.subject))
+    async def get_budget(tenant_id: str, asking: Reading) -> dict[str, Any]:
+        return await told(await head_of(asking.tenant(named_tenant(tenant_id), Action.READ_BUDGET), asking))
 
     @app.get("/{tenant_id}/denials", summary="The latest refusals, latest first")
     async def get_denials(
-        tenant_id: str, asking: Asking, limit: Annotated[int, Query(ge=1, le=MAX_DENIALS)] = 100
+        tenant_id: str,
+        asking: Annotated[Principal, may(Action.READ_DENIALS)],
+        limit: Annotated[int, Query(ge=1, le=MAX_DENIALS)] = 100,
     ) -> dict[str, Any]:
-        asking.require(ADMINS | AUDITORS)
-        tenant = named_tenant(tenant_id)
-        asking.watched(tenant)
+        tenant = asking.tenant(named_tenant(tenant_id), Action.READ_DENIALS)
         denials = await stores[-1].denials(tenant, limit)
         return {"tenant_id": tenant, "denials": [denial_answer(denial) for denial in denials]}
 
     operators = OperatorKeys(settings.operator_keys_file)
     app.include_router(settling_router(verifier, lambda: owners[-1], lambda: stores[-1], operators))
     app.include_router(dataset_router(verifier, lambda: owners[-1], lambda: stores[-1]))
-    return HotFirst(hot_endpoints(verifier, lambda: owners[-1], noop=settings.noop_route), app)
+    endpoints = hot_endpoints(
+        verifier, lambda: owners[-1], noop=settings.noop_route, tracing=tracing_of(settings), trail=trail
+    )
+    return HotFirst(endpoints, app)

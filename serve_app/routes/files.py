@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import msgspec
 from fastapi import APIRouter, Depends, Request
 
-from accounting.ledger.postgres_tasks import PostgresTasks
+from accounting.ledger.by_home import Tasks
 from accounting.ledger.store import ConflictError
 from accounting.ledger.tasks import StoredFile
 from accounting.values import InvalidValueError
@@ -22,12 +22,13 @@ from deployments.synthesis.files import read_table
 from deployments.synthesis.outline import outline_from_wire, outline_to_wire
 from deployments.synthesis.schema import Schema
 from deployments.training.folders import Folders, private_folder, write_private
-from serve_app.auth.principal import READERS, SPENDERS, Principal
+from serve_app.auth.policy import Action
+from serve_app.auth.principal import Principal
 from serve_app.auth.tokens import TokenVerifier
 from serve_app.identifiers import NAME_RULE, valid_name
 from serve_app.problems import Code, Problem, invalid, unavailable
 from serve_app.requests import MAX_BULK_BODY, body_of, described, plain, read_asgi_body
-from serve_app.routes.access import principal_by
+from serve_app.routes.access import permission_by
 from serve_app.schemas import RowsSchemaBody
 
 MAX_FILE = 256 * 1024 * 1024
@@ -37,20 +38,21 @@ MAX_SCHEMA = 150_000
 FORMATS = {"text/csv": "csv", "application/vnd.apache.parquet": "parquet"}
 
 
-def files_router(verifier: TokenVerifier, tasks: Callable[[], PostgresTasks], folders: Folders) -> APIRouter:
+def files_router(verifier: TokenVerifier, tasks: Callable[[], Tasks], folders: Folders) -> APIRouter:
     """The routes below ``generators/dataset``, but for ``generate``."""
     router = APIRouter()
-    Asking = Annotated[Principal, Depends(principal_by(verifier))]  # noqa: N806 - a type
+    may = permission_by(verifier)
+    Storing = Annotated[Principal, may(Action.STORE_ROWS)]  # noqa: N806 - a type
+    Reading = Annotated[Principal, may(Action.READ_ROWS)]  # noqa: N806 - a type
 
     @router.put("/{dataset_id}", summary="Declare the public columns of rows", openapi_extra=described(RowsSchemaBody))
     async def declare(
         dataset_id: str,
-        asking: Asking,
+        asking: Storing,
         body: Annotated[RowsSchemaBody, Depends(body_of(RowsSchemaBody, MAX_BULK_BODY))],
         tenant_id: str | None = None,
     ) -> dict[str, Any]:
-        asking.require(SPENDERS)
-        tenant = asking.tenant(tenant_id, engine_call=True)
+        tenant = asking.tenant(tenant_id, Action.STORE_ROWS)
         try:
             outline = outline_from_wire({"columns": plain(body.columns)})
         except InvalidValueError as error:
@@ -65,9 +67,8 @@ def files_router(verifier: TokenVerifier, tasks: Callable[[], PostgresTasks], fo
         summary="Store rows: CSV with a header, or Parquet",
         openapi_extra={"requestBody": {"required": True, "content": {name: {} for name in FORMATS}}},
     )
-    async def store(dataset_id: str, request: Request, asking: Asking, tenant_id: str | None = None) -> dict[str, Any]:
-        asking.require(SPENDERS)
-        tenant = asking.tenant(tenant_id, engine_call=True)
+    async def store(dataset_id: str, request: Request, asking: Storing, tenant_id: str | None = None) -> dict[str, Any]:
+        tenant = asking.tenant(tenant_id, Action.STORE_ROWS)
         known = await known_file(tasks(), tenant, dataset_id)
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind not in FORMATS:
@@ -81,9 +82,8 @@ def files_router(verifier: TokenVerifier, tasks: Callable[[], PostgresTasks], fo
         return _answer(await _added(tasks(), tenant, dataset_id, text))
 
     @router.delete("/{dataset_id}/rows", summary="Delete all rows that were ever stored for a data set")
-    async def delete(dataset_id: str, asking: Asking, tenant_id: str | None = None) -> dict[str, Any]:
-        asking.require(SPENDERS)
-        tenant = asking.tenant(tenant_id, engine_call=True)
+    async def delete(dataset_id: str, asking: Storing, tenant_id: str | None = None) -> dict[str, Any]:
+        tenant = asking.tenant(tenant_id, Action.STORE_ROWS)
         known = await known_file(tasks(), tenant, dataset_id)
         text = msgspec.json.encode({"schema": msgspec.json.decode(known.body)["schema"]}).decode()
         # First it is no longer to be ordered from, then it goes.
@@ -95,19 +95,17 @@ def files_router(verifier: TokenVerifier, tasks: Callable[[], PostgresTasks], fo
         return _answer(left)
 
     @router.get("", summary="The data sets that rows were declared for")
-    async def listed(asking: Asking, tenant_id: str | None = None) -> dict[str, Any]:
-        asking.require(READERS)
-        return {"datasets": [_answer(file) for file in await tasks().files(asking.tenant(tenant_id))]}
+    async def listed(asking: Reading, tenant_id: str | None = None) -> dict[str, Any]:
+        return {"datasets": [_answer(file) for file in await tasks().files(asking.tenant(tenant_id, Action.READ_ROWS))]}
 
     @router.get("/{dataset_id}", summary="What is known of a data set's rows")
-    async def look(dataset_id: str, asking: Asking, tenant_id: str | None = None) -> dict[str, Any]:
-        asking.require(READERS)
-        return _answer(await known_file(tasks(), asking.tenant(tenant_id), dataset_id))
+    async def look(dataset_id: str, asking: Reading, tenant_id: str | None = None) -> dict[str, Any]:
+        return _answer(await known_file(tasks(), asking.tenant(tenant_id, Action.READ_ROWS), dataset_id))
 
     return router
 
 
-async def known_file(tasks: PostgresTasks, tenant_id: str, dataset_id: str) -> StoredFile:
+async def known_file(tasks: Tasks, tenant_id: str, dataset_id: str) -> StoredFile:
     """What is known of a data set's rows.
 
     Raises:
@@ -120,7 +118,7 @@ async def known_file(tasks: PostgresTasks, tenant_id: str, dataset_id: str) -> S
     return found
 
 
-async def _added(tasks: PostgresTasks, tenant_id: str, dataset_id: str, text: str) -> StoredFile:
+async def _added(tasks: Tasks, tenant_id: str, dataset_id: str, text: str) -> StoredFile:
     try:
         return StoredFile(dataset_id, await tasks.add_file(tenant_id, dataset_id, text), text)
     except ConflictError:

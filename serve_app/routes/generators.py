@@ -7,28 +7,29 @@ import msgspec
 from fastapi import APIRouter, Depends, Header, Request
 from starlette.responses import JSONResponse
 
-from accounting.ledger.postgres_tasks import PostgresTasks
+from accounting.ledger.by_home import Tasks
 from deployments.training.folders import Folders
-from serve_app.auth.principal import SPENDERS, Principal
+from serve_app.auth.policy import Action
+from serve_app.auth.principal import Principal
 from serve_app.auth.tokens import TokenVerifier
 from serve_app.client import calls
 from serve_app.client.client import AsyncPrivacyClient
 from serve_app.problems import invalid, relayed, unavailable
 from serve_app.requests import body_of, described
-from serve_app.routes.access import principal_by
+from serve_app.routes.access import permission_by
 from serve_app.routes.files import files_router
 from serve_app.schemas import GenerateBody
 
 
 def generators_router(
     verifier: TokenVerifier,
-    tasks: Callable[[], PostgresTasks],
+    tasks: Callable[[], Tasks],
     client: Callable[[], AsyncPrivacyClient],
     folders: Folders,
 ) -> APIRouter:
     """The routes below ``generators``."""
     router = APIRouter()
-    Asking = Annotated[Principal, Depends(principal_by(verifier))]  # noqa: N806 - a type
+    may = permission_by(verifier)
     router.include_router(files_router(verifier, tasks, folders), prefix="/dataset")
 
     @router.post(
@@ -40,11 +41,10 @@ def generators_router(
     async def generate(
         dataset_id: str,
         request: Request,
-        asking: Asking,
+        asking: Annotated[Principal, may(Action.ORDER_TRAINING)],
         body: Annotated[GenerateBody, Depends(body_of(GenerateBody))],
         key_header: Annotated[str | None, Header(alias="Idempotency-Key")] = None,
     ) -> JSONResponse:
-        asking.require(SPENDERS)
         if key_header is not None and not key_header.isascii():
             raise invalid("Idempotency-Key", "must be ASCII here: it travels on as a header")
         wire: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(body))

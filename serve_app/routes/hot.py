@@ -5,10 +5,13 @@ FastAPI's dependency resolution and validation cost more than the whole decision
 
 import asyncio
 import json
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from decimal import Decimal
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import structlog
@@ -22,19 +25,33 @@ from accounting.ledger.canonical import GENESIS_HASH
 from accounting.ledger.entry import Entry, EntryKind
 from accounting.ledger.store import StoreUnavailableError
 from accounting.values import InvalidValueError, PrivacyLoss
-from deployments.budget.owner import BudgetOwner, HaltedError, OverloadedError
+from deployments.budget.owner import HaltedError, OverloadedError
+from deployments.budget.owners import Owner
+from serve_app.auth.deeds import Asked, deed_of, kept, present_request_id
+from serve_app.auth.policy import Action, Kept
 from serve_app.auth.principal import Principal
 from serve_app.auth.tokens import TokenVerifier
+from serve_app.auth.trail import Trail
+from serve_app.observing.hot import HotWatch
+from serve_app.observing.process import TALLIES
+from serve_app.observing.request_ids import HEADER as REQUEST_ID_HEADER
+from serve_app.observing.requests import about, begin
+from serve_app.observing.traces import TRACEPARENT_HEADER
 from serve_app.problems import Code, Problem, halted, invalid, overloaded, problem_response, unavailable
 from serve_app.requests import MAX_BODY, MAX_BULK_BODY, decode, decoder_of, read_asgi_body
 from serve_app.routes.allocation_request import Unpriced, read_allocation
 from serve_app.routes.answers import allocation_answer
 from serve_app.routes.refusals import refusal, unpriced
 from serve_app.schemas import AllocateBatchBody, AllocateBody
+from serve_app.service import PREFIX
+
+if TYPE_CHECKING:
+    from serve_app.observing.spans import Tracing
 
 log = structlog.get_logger()
 
 MAX_BATCH = 1_000
+BATCH = f"{PREFIX}/budget/allocate:batch"
 PRICED_AT_ONCE = 2
 """Heavy events that are priced at the same time; more would only wait for the interpreter, and the loop with them."""
 _JSON = (b"content-type", b"application/json")
@@ -60,6 +77,10 @@ class Headers:
         value = self._raw.get(name)
         return None if value is None else value.decode("latin-1")
 
+    def raw(self, name: bytes) -> bytes | None:
+        """The header's bytes, if it was sent."""
+        return self._raw.get(name)
+
 
 class HotEndpoint:
     """An ASGI app around one handler: authenticates, reads the body, answers, and turns problems into documents."""
@@ -69,39 +90,69 @@ class HotEndpoint:
         verifier: TokenVerifier,
         limit: int,
         handle: Callable[[Principal, Headers, bytes], Awaitable[Answer]],
+        cost: int = 1,
+        tracing: "Tracing | None" = None,
+        trail: Trail | None = None,
     ) -> None:
+        self._trail = trail
+        self._watch = HotWatch(TALLIES)
+        self._tracing = tracing
         self._verifier = verifier
         self._limit = limit
+        self._cost = cost
         self._handle = handle
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = Headers(scope)
+        named = begin(headers.raw(REQUEST_ID_HEADER))
+        if self._tracing is None:
+            await self._respond(headers, named, scope, receive, send)
+            return
+        with self._tracing.serving("POST allocate", headers.raw(TRACEPARENT_HEADER)):
+            await self._respond(headers, named, scope, receive, send)
+
+    async def _respond(self, headers: Headers, named: bytes, scope: Scope, receive: Receive, send: Send) -> None:
+        began = time.perf_counter()
+        undecided: str | None = None
+        principal: Principal | None = None
         try:
-            principal = self._verifier.verify(headers.get(b"authorization"))
+            given = headers.get(b"authorization")
+            principal = self._verifier.known(given) or await self._verifier.verify(given)
+            self._verifier.limits.take(principal, self._cost)
+            principal.may(Action.ALLOCATE)
             body = await read_asgi_body(receive, self._limit)
             answer, replayed = await self._handle(principal, headers, body)
-        except Problem as problem:
-            await problem_response(problem, headers.get(b"accept") or "")(scope, receive, send)
-            return
+        except Problem as refused:
+            problem = refused
         except OverloadedError:
-            await problem_response(overloaded())(scope, receive, send)
-            return
+            problem, undecided = overloaded(), "overloaded"
         except HaltedError as error:
-            await problem_response(halted(str(error)))(scope, receive, send)
-            return
+            problem, undecided = halted(str(error)), "halted"
         except StoreUnavailableError:
-            await problem_response(unavailable("The ledger did not answer"))(scope, receive, send)
-            return
+            problem, undecided = unavailable("The ledger did not answer"), "unavailable"
         except Exception:
-            log.exception("unhandled_error", path=scope.get("path"))
-            bug = Problem(Code.INTERNAL, "Nothing was acknowledged. The service's log says more.")
-            await problem_response(bug)(scope, receive, send)
+            log.exception("unhandled_error", route="allocate")
+            problem = Problem(Code.INTERNAL, "Nothing was acknowledged. The service's log says more.")
+            undecided = "failed"
+        else:
+            sent = [_JSON, (b"content-length", str(len(answer)).encode()), (REQUEST_ID_HEADER, named)]
+            if replayed:
+                sent.append(_REPLAYED)
+            await send({"type": "http.response.start", "status": 200, "headers": sent})
+            await send({"type": "http.response.body", "body": answer})
+            self._watch.answered(time.perf_counter() - began)
             return
-        sent = [_JSON, (b"content-length", str(len(answer)).encode())]
-        if replayed:
-            sent.append(_REPLAYED)
-        await send({"type": "http.response.start", "status": 200, "headers": sent})
-        await send({"type": "http.response.body", "body": answer})
+        note(self._trail, principal, scope["path"], problem)
+        await problem_response(problem, headers.get(b"accept") or "")(scope, receive, send)
+        about(tenant_id=None if principal is None else principal.tenant_id)
+        self._watch.refused(time.perf_counter() - began, problem.code, undecided)
+
+
+def note(trail: Trail | None, principal: Principal | None, path: str, problem: Problem) -> None:
+    """Tells the audit log of a refusal."""
+    asked = Asked(Action.ALLOCATE, principal)
+    if trail is not None and kept(asked, problem.code) is not Kept.NO:
+        trail.add(deed_of(asked, "POST", path, problem.code, problem.status), present_request_id())
 
 
 class HotFirst:
@@ -123,14 +174,28 @@ class HotFirst:
             await self.app(scope, receive, send)
 
 
-def hot_endpoints(verifier: TokenVerifier, owner: Callable[[], BudgetOwner], *, noop: bool) -> dict[str, ASGIApp]:
+def hot_endpoints(
+    verifier: TokenVerifier,
+    owner: Callable[[], Owner],
+    *,
+    noop: bool,
+    tracing: "Tracing | None" = None,
+    trail: Trail | None = None,
+) -> dict[str, ASGIApp]:
     """The endpoints ``/allocate`` and ``/allocate:batch``, and for benchmarks ``/noop``, by path.
 
     Args:
         verifier: Of tokens.
         owner: Gives the replica's owner, which exists once the app has started.
         noop: Whether to serve a route that authenticates, reads and answers the same, but decides and records nothing.
+        tracing: Makes spans; None where nobody wants them.
+        trail: Where refusals go; None where there is no audit log.
     """
+    untraced = nullcontext()
+
+    def part(name: str) -> AbstractContextManager[Any]:
+        return untraced if tracing is None else tracing.part(name)
+
     # A pool of its own: what a caller who hung up has left running still counts.
     pricing = ThreadPoolExecutor(PRICED_AT_ONCE, thread_name_prefix="pricing")
 
@@ -147,13 +212,20 @@ def hot_endpoints(verifier: TokenVerifier, owner: Callable[[], BudgetOwner], *, 
 
     async def allocate(principal: Principal, headers: Headers, body: bytes) -> Answer:
         asked = _asked(principal, headers, decode(_allocate_decoder, body))
-        command = asked.priced() if asked.light else await priced_aside(asked)
-        return _answered(await owner().submit(command))
+        with part("price"):
+            command = asked.priced() if asked.light else await priced_aside(asked)
+        with part("decide") as span:
+            verdict = await owner().submit(command)
+            if tracing is not None:
+                told = {"outcome": verdict.outcome.value, "source_engine": command.source_engine or "none"}
+                tracing.tell(span, told)
+        return _answered(verdict)
 
     async def allocate_batch(principal: Principal, headers: Headers, body: bytes) -> Answer:
         items = decode(_batch_decoder, body).allocations
         if not 1 <= len(items) <= MAX_BATCH:
             raise invalid("allocations", f"must be a list of 1 to {MAX_BATCH}")
+        verifier.limits.take(principal, len(items))
         waiting: list[Problem | Awaitable[Verdict]] = []
         for index, item in enumerate(items):
             try:
@@ -161,6 +233,7 @@ def hot_endpoints(verifier: TokenVerifier, owner: Callable[[], BudgetOwner], *, 
                 command = asked.priced() if asked.light else await priced_aside(asked)
                 waiting.append(owner().enqueue(command))
             except Problem as problem:
+                note(trail, principal, BATCH, problem)
                 waiting.append(problem)
             except OverloadedError:
                 waiting.append(overloaded())
@@ -173,8 +246,9 @@ def hot_endpoints(verifier: TokenVerifier, owner: Callable[[], BudgetOwner], *, 
         return _encode(allocation_answer(_NOTHING)), False
 
     endpoints: dict[str, ASGIApp] = {
-        "/allocate": HotEndpoint(verifier, MAX_BODY, allocate),
-        "/allocate:batch": HotEndpoint(verifier, MAX_BULK_BODY, allocate_batch),
+        "/allocate": HotEndpoint(verifier, MAX_BODY, allocate, tracing=tracing, trail=trail),
+        # Counted once it is known how many they are.
+        "/allocate:batch": HotEndpoint(verifier, MAX_BULK_BODY, allocate_batch, cost=0, tracing=tracing, trail=trail),
     }
     if noop:
         endpoints["/noop"] = HotEndpoint(verifier, MAX_BODY, do_nothing)

@@ -12,11 +12,14 @@ from typing import Annotated, Any
 from fastapi import Depends, FastAPI, Header, Request
 from starlette.responses import Response
 
-from serve_app.auth.principal import SPENDERS, Principal
+from serve_app.auth.policy import Action
+from serve_app.auth.principal import Principal
 from serve_app.client.client import AsyncPrivacyClient
+from serve_app.observing import catalogue
+from serve_app.observing.process import timed
 from serve_app.problems import Problem, invalid
 from serve_app.requests import body_of, described
-from serve_app.routes.access import principal_by
+from serve_app.routes.access import permission_by
 from serve_app.routes.large_bodies import LargeBodies
 from serve_app.routes.questions import preview_of
 from serve_app.routes.releasing import Asking, Released, Releases
@@ -39,18 +42,19 @@ def create_mechanisms_app(service: Service) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        async with service.store() as store, AsyncPrivacyClient(service.settings.base_url) as client:
-            makers.append(Releases(store, client, vault))
+        async with service.databases() as databases, AsyncPrivacyClient(service.settings.base_url) as client:
+            makers.append(Releases(databases.ledgers, client, vault))
             yield
 
-    app = new_app("Mechanisms", lifespan)
-    principal = principal_by(verifier)
-    # In this order: who has no token does not keep anybody waiting.
-    in_turn = [Depends(principal), Depends(LargeBodies())]
+    app = new_app("Mechanisms", lifespan, service.settings, service.trail())
+    may = permission_by(verifier)
+    releasing = may(Action.RELEASE)
+    # In this order: who may not ask does not keep anybody waiting.
+    in_turn = [releasing, Depends(LargeBodies())]
 
     async def asked_by(
         request: Request,
-        asking: Annotated[Principal, Depends(principal)],
+        asking: Annotated[Principal, releasing],
         key: Annotated[str | None, Header(alias="Idempotency-Key")] = None,
         service_name: Annotated[str | None, Header(alias="X-Service-Name")] = None,
     ) -> Asking:
@@ -66,7 +70,8 @@ def create_mechanisms_app(service: Service) -> FastAPI:
         dependencies=in_turn,
     )
     async def apply(by: By, body: Annotated[ApplyBody, Depends(body_of(ApplyBody, MAX_VECTOR_BODY))]) -> Response:
-        return _response(await makers[-1].one(by, body))
+        with timed(catalogue.RELEASE_SECONDS, body.mechanism):
+            return _response(await makers[-1].one(by, body))
 
     @app.post(
         "/apply:batch",
@@ -95,8 +100,9 @@ def create_mechanisms_app(service: Service) -> FastAPI:
         summary="Price a release, and say how accurate it would be, before anything is charged",
         openapi_extra=described(PreviewBody),
     )
-    async def preview(by: By, body: Annotated[PreviewBody, Depends(body_of(PreviewBody))]) -> dict[str, Any]:
-        by.principal.require(SPENDERS)
+    async def preview(
+        _: Annotated[Principal, may(Action.PREVIEW)], body: Annotated[PreviewBody, Depends(body_of(PreviewBody))]
+    ) -> dict[str, Any]:
         return await asyncio.to_thread(preview_of, body)
 
     return app

@@ -5,18 +5,19 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Annotated, Literal
 
-from fastapi import Depends, FastAPI
+from fastapi import FastAPI
 from starlette.responses import JSONResponse, Response
 
 from accounting.filters import FilterKind
+from accounting.ledger.by_home import Ledgers
 from accounting.ledger.entry import Entry
-from accounting.ledger.postgres import PostgresLedgerStore
 from accounting.ledger.store import LedgerStore, Wanted
 from deployments.visualization.picture import draw
 from deployments.visualization.series import loss_series, series_to_wire
-from serve_app.auth.principal import READERS, Principal
+from serve_app.auth.policy import Action
+from serve_app.auth.principal import Principal
 from serve_app.problems import Code, Problem, invalid
-from serve_app.routes.access import principal_by
+from serve_app.routes.access import permission_by
 from serve_app.service import Service, new_app
 
 PAGE = 10_000
@@ -26,28 +27,27 @@ MAX_ENTRIES = 100_000
 
 def create_pictures_app(service: Service) -> FastAPI:
     """The app that draws."""
-    stores: list[PostgresLedgerStore] = []
+    ledgers: list[Ledgers] = []
     drawing = asyncio.Lock()
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        async with service.store() as store:
-            stores.append(store)
+        async with service.databases() as databases:
+            ledgers.append(databases.ledgers)
             yield
 
-    app = new_app("Pictures", lifespan)
-    Asking = Annotated[Principal, Depends(principal_by(service.verifier()))]  # noqa: N806 - a type
+    app = new_app("Pictures", lifespan, service.settings, service.trail())
+    may = permission_by(service.verifier())
 
     @app.get("/visualize", summary="Loss over time against the cap: PNG, SVG, or the numbers as JSON")
     async def visualize(
-        asking: Asking,
+        asking: Annotated[Principal, may(Action.READ_LOSS)],
         format: Literal["png", "svg", "json"] = "png",  # noqa: A002 - the interface's own word
         member: FilterKind | None = None,
         tenant_id: str | None = None,
     ) -> Response:
-        asking.require(READERS)
-        tenant = asking.tenant(tenant_id)
-        entries = await latest_entries(stores[-1], tenant)
+        tenant = asking.tenant(tenant_id, Action.READ_LOSS)
+        entries = await latest_entries(ledgers[-1], tenant)
         if not entries:
             raise Problem(Code.UNKNOWN_TENANT, "The tenant has no budget yet, so there is nothing to draw.")
         series = await asyncio.to_thread(loss_series, entries, tenant)

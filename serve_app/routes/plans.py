@@ -20,21 +20,24 @@ from accounting.datasets import DatasetState
 from accounting.event_wire import event_to_wire
 from accounting.events import Composition, leaves
 from accounting.filters import Budget, Charge, largest_claim, largest_delta
-from accounting.ledger.postgres import PostgresLedgerStore
+from accounting.ledger.by_home import Ledgers
 from accounting.ledger.store import Wanted
 from accounting.plans import PlanPrice, Theorem, TheoremPrice, claimed_delta, price_plan
 from accounting.policy import renewal
 from accounting.values import ZERO, InvalidValueError, checked_delta, decimal_text
 from deployments.planning.plan import Plan, Step, check_text, composed, plan_event
-from serve_app.auth.principal import READERS, SPENDERS, Principal
+from serve_app.auth.policy import Action
+from serve_app.auth.principal import Principal
 from serve_app.auth.tokens import TokenVerifier
 from serve_app.client import calls
 from serve_app.client.client import AsyncPrivacyClient
 from serve_app.config import Settings
 from serve_app.identifiers import TEXT_RULE, valid_text
+from serve_app.observing import catalogue
+from serve_app.observing.process import timed
 from serve_app.problems import Code, Problem, invalid, relayed, unavailable
 from serve_app.requests import MAX_BULK_BODY, body_of, described
-from serve_app.routes.access import principal_by
+from serve_app.routes.access import permission_by
 from serve_app.routes.allocation_request import (
     check_scopes,
     described_event,
@@ -97,13 +100,13 @@ class _Estimate:
 
 def plan_router(
     verifier: TokenVerifier,
-    store: Callable[[], PostgresLedgerStore],
+    store: Callable[[], Ledgers],
     client: Callable[[], AsyncPrivacyClient],
     settings: Settings,
 ) -> APIRouter:
     """The routes below ``composition``."""
     router = APIRouter()
-    Asking = Annotated[Principal, Depends(principal_by(verifier))]  # noqa: N806 - a type
+    may = permission_by(verifier)
 
     async def standing(tenant_id: str, dataset_id: str | None, partition: str | None) -> _Standing:
         asked = Wanted(datasets=set() if dataset_id is None else {dataset_id})
@@ -156,16 +159,16 @@ def plan_router(
     )
     async def make_plan(
         request: Request,
-        asking: Asking,
+        asking: Annotated[Principal, may(Action.PLAN)],
         body: Annotated[PlanBody, Depends(body_of(PlanBody, MAX_BULK_BODY))],
         key_header: Annotated[str | None, Header(alias="Idempotency-Key")] = None,
     ) -> dict[str, Any]:
-        asking.require(SPENDERS)
-        tenant_id = asking.tenant(body.tenant_id, engine_call=True)
+        tenant_id = asking.tenant(body.tenant_id, Action.PLAN)
         _check_hold(body)
         check_scopes(body.dataset_id, body.partition)
         known = await standing(tenant_id, body.dataset_id, body.partition)
-        estimate = await asyncio.to_thread(_estimated, body, known, settings.default_delta)
+        with timed(catalogue.PLAN_SECONDS):
+            estimate = await asyncio.to_thread(_estimated, body, known, settings.default_delta)
         answer = _answer(body, estimate)
         if body.hold:
             token = request.headers["authorization"].partition(" ")[2]
@@ -175,9 +178,10 @@ def plan_router(
         return answer
 
     @router.get("/{plan_id}", summary="A plan that was priced before")
-    async def get_plan(plan_id: str, asking: Asking, tenant_id: str | None = None) -> dict[str, Any]:
-        asking.require(READERS)
-        tenant = asking.tenant(tenant_id)
+    async def get_plan(
+        plan_id: str, asking: Annotated[Principal, may(Action.READ_PLANS)], tenant_id: str | None = None
+    ) -> dict[str, Any]:
+        tenant = asking.tenant(tenant_id, Action.READ_PLANS)
         try:
             stored = await store().plan(tenant, str(uuid.UUID(plan_id)))
         except ValueError:

@@ -10,11 +10,10 @@ from collections.abc import Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Annotated, Any, Literal, TypeVar
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Query
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
-from accounting.ledger.postgres import PostgresLedgerStore
-from accounting.ledger.postgres_tasks import PostgresTasks
+from accounting.ledger.by_home import Ledgers, Tasks
 from accounting.ledger.store import Wanted
 from accounting.values import InvalidValueError
 from deployments.reporting.comparison import compare, comparison_to_wire
@@ -22,10 +21,11 @@ from deployments.reporting.facts import JobFacts
 from deployments.reporting.report import PrivacyReport, report_of, report_to_wire
 from deployments.reporting.task_facts import task_facts
 from deployments.training.tracking import tracked
-from serve_app.auth.principal import READERS, Principal
+from serve_app.auth.policy import Action
+from serve_app.auth.principal import Principal
 from serve_app.auth.tokens import TokenVerifier
 from serve_app.problems import Code, Problem, invalid
-from serve_app.routes.access import principal_by
+from serve_app.routes.access import permission_by
 
 LEAST_COMPARED, MOST_COMPARED = 2, 8
 KEPT = 64
@@ -37,24 +37,23 @@ T = TypeVar("T")
 
 
 def privacy_reports_router(
-    verifier: TokenVerifier, tasks: Callable[[], PostgresTasks], store: Callable[[], PostgresLedgerStore]
+    verifier: TokenVerifier, tasks: Callable[[], Tasks], store: Callable[[], Ledgers]
 ) -> APIRouter:
     """The routes below ``generators`` that report."""
     router = APIRouter()
     writer = Writer()
-    Asking = Annotated[Principal, Depends(principal_by(verifier))]  # noqa: N806 - a type
+    may = permission_by(verifier)
 
     @router.get("/privacy-reports", summary="Several trainings side by side, and what they have cost together")
     async def side_by_side(
-        asking: Asking,
+        asking: Annotated[Principal, may(Action.READ_REPORTS)],
         id: Annotated[  # noqa: A002 - the interface's own word
             list[str], Query(min_length=LEAST_COMPARED, max_length=MOST_COMPARED)
         ],
         format: Literal["json", "html"] = "json",  # noqa: A002 - the interface's own word
         tenant_id: str | None = None,
     ) -> Response:
-        asking.require(READERS)
-        tenant = asking.tenant(tenant_id)
+        tenant = asking.tenant(tenant_id, Action.READ_REPORTS)
         jobs = [await facts_of(tasks(), store(), tenant, one) for one in id]
         try:
             found = compare(jobs)
@@ -73,12 +72,11 @@ def privacy_reports_router(
     )
     async def report(
         id: str,  # noqa: A002 - the interface's own word
-        asking: Asking,
+        asking: Annotated[Principal, may(Action.READ_REPORTS)],
         format: Form = "json",  # noqa: A002 - the interface's own word
         tenant_id: str | None = None,
     ) -> Response:
-        asking.require(READERS)
-        facts = await facts_of(tasks(), store(), asking.tenant(tenant_id), id)
+        facts = await facts_of(tasks(), store(), asking.tenant(tenant_id, Action.READ_REPORTS), id)
         if format == "json":
             return JSONResponse(await writer.wire(facts))
         return Response(await writer.file(facts, format), media_type=_MEDIA_TYPES[format])
@@ -86,7 +84,7 @@ def privacy_reports_router(
     return router
 
 
-async def facts_of(tasks: PostgresTasks, store: PostgresLedgerStore, tenant_id: str, task_id: str) -> JobFacts:
+async def facts_of(tasks: Tasks, store: Ledgers, tenant_id: str, task_id: str) -> JobFacts:
     """The facts of a tenant's training, as the ledger has them now.
 
     Raises:

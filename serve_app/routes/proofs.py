@@ -9,13 +9,13 @@ from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import structlog
-from fastapi import Depends, FastAPI
+from fastapi import FastAPI
 from starlette.responses import JSONResponse, Response
 
 from accounting.event_wire import event_from_wire
+from accounting.ledger.by_home import ByHome, Ledgers
 from accounting.ledger.entry import OPENING_KINDS, Entry
 from accounting.ledger.merkle import MissingNodesError, inclusion_spans, roots_of
-from accounting.ledger.postgres import PostgresLedgerStore
 from accounting.ledger.postgres_proofs import PostgresProofReader
 from accounting.values import PrivacyLoss
 from proofs.certificate import Inclusion, Log, MalformedError
@@ -24,10 +24,14 @@ from proofs.prover import LogEvidence, TooLargeError, prove_allocation, prove_hi
 from proofs.render import formats
 from proofs.render.pdf import RenderingError
 from serve_app.auth.keys import HEADS, KeyRing
-from serve_app.auth.principal import READERS, Principal
+from serve_app.auth.policy import Action
+from serve_app.auth.principal import Principal
 from serve_app.identifiers import TEXT_RULE, valid_text
+from serve_app.observing import catalogue
+from serve_app.observing.process import timed
+from serve_app.observing.requests import about
 from serve_app.problems import Code, Problem, invalid
-from serve_app.routes.access import principal_by
+from serve_app.routes.access import permission_by
 from serve_app.service import Service, new_app
 
 logger = structlog.get_logger()
@@ -39,55 +43,57 @@ Form = Literal["json", "latex", "html", "pdf"]
 
 def create_proofs_app(service: Service) -> FastAPI:
     """The app that proves charges."""
-    provers: list[Prover] = []
+    provers: list[ByHome[Prover]] = []
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        async with service.store() as store:
-            reader = await PostgresProofReader.open(service.database_url)
-            try:
-                provers.append(Prover(store, reader, service.keys()))
-                yield
-            finally:
-                await reader.close()
+        async with service.databases() as databases:
+            logs = await databases.each(lambda urls: PostgresProofReader.open(urls.service))
+            keys = service.keys()
+            parts = {name: Prover(databases.ledgers, log, keys) for name, log in logs.items()}
+            provers.append(ByHome(parts, databases.homes))
+            yield
 
-    app = new_app("Proofs", lifespan)
-    Asking = Annotated[Principal, Depends(principal_by(service.verifier()))]  # noqa: N806 - a type
+    app = new_app("Proofs", lifespan, service.settings, service.trail())
+    may = permission_by(service.verifier())
 
     @app.get("/", summary="The proof of one allocation, of a plan, or of the tenant's whole history")
     async def proof_of(
-        asking: Asking,
+        asking: Annotated[Principal, may(Action.READ_PROOFS)],
         allocation_id: str | None = None,
         plan_id: str | None = None,
         history: bool = False,
         format: Form = "json",  # noqa: A002 - the interface's own word
         tenant_id: str | None = None,
     ) -> Response:
-        asking.require(READERS)
-        tenant, prover = asking.tenant(tenant_id), provers[-1]
+        tenant = asking.tenant(tenant_id, Action.READ_PROOFS)
         if (allocation_id is not None) + (plan_id is not None) + history != 1:
             reason = "or plan_id or history=true: name one thing to prove; a job's proof is at its name"
             raise invalid("allocation_id", reason)
-        if allocation_id is not None:
-            document = await prover.prove_allocation(tenant, allocation_id)
-        elif plan_id is not None:
-            document = await prover.prove_plan(tenant, plan_id)
-        else:
-            document = await prover.prove_history(tenant)
-        return await _answer(document, format)
+        prover = await provers[-1].of(tenant)
+        with timed(catalogue.PROOF_SECONDS, format):
+            if allocation_id is not None:
+                document = await prover.prove_allocation(tenant, allocation_id)
+            elif plan_id is not None:
+                document = await prover.prove_plan(tenant, plan_id)
+            else:
+                document = await prover.prove_history(tenant)
+            return await _answer(document, format)
 
     @app.get("/{job_id:path}", summary="The proof of a job: a JSON document to check, or a derivation to read")
     async def proof(
         job_id: str,
-        asking: Asking,
+        asking: Annotated[Principal, may(Action.READ_PROOFS)],
         format: Form = "json",  # noqa: A002 - the interface's own word
         tenant_id: str | None = None,
     ) -> Response:
-        asking.require(READERS)
         if not valid_text(job_id):
             raise invalid("job_id", TEXT_RULE)
-        document = await provers[-1].prove_job(asking.tenant(tenant_id), job_id)
-        return await _answer(document, format)
+        about(job_id=job_id)
+        tenant = asking.tenant(tenant_id, Action.READ_PROOFS)
+        with timed(catalogue.PROOF_SECONDS, format):
+            document = await (await provers[-1].of(tenant)).prove_job(tenant, job_id)
+            return await _answer(document, format)
 
     return app
 
@@ -113,7 +119,7 @@ class Prover:
     where it is too much for one document; and `StoreUnavailableError` if the ledger did not answer.
     """
 
-    def __init__(self, store: PostgresLedgerStore, reader: PostgresProofReader, keys: KeyRing) -> None:
+    def __init__(self, store: Ledgers, reader: PostgresProofReader, keys: KeyRing) -> None:
         """Begins.
 
         Args:

@@ -15,10 +15,11 @@ from typing import Any
 import msgspec
 
 from accounting.event_wire import event_to_wire
-from accounting.ledger.postgres import PostgresLedgerStore
+from accounting.ledger.by_home import Ledgers
 from accounting.ledger.store import StoreUnavailableError
 from accounting.values import decimal_text
-from serve_app.auth.principal import SPENDERS, Principal
+from serve_app.auth.policy import Action
+from serve_app.auth.principal import Principal
 from serve_app.client import calls
 from serve_app.client.client import AsyncPrivacyClient
 from serve_app.identifiers import TEXT_RULE, valid_text
@@ -95,7 +96,7 @@ class Asking:
 class Releases:
     """What makes releases: the budget that is charged, the store that keeps them, and the vault."""
 
-    def __init__(self, store: PostgresLedgerStore, client: AsyncPrivacyClient, vault: ReleaseVault) -> None:
+    def __init__(self, store: Ledgers, client: AsyncPrivacyClient, vault: ReleaseVault) -> None:
         self._store = store
         self._client = client
         self._vault = vault
@@ -128,8 +129,7 @@ class Releases:
         return [order if isinstance(order, Problem) else await self._outcome(order, next(charged)) for order in taken]
 
     async def _order(self, asking: Asking, body: ApplyBody | SelectBody, header_key: str | None) -> Order:
-        asking.principal.require(SPENDERS)
-        tenant_id = asking.principal.tenant(body.tenant_id, engine_call=True)
+        tenant_id = asking.principal.tenant(body.tenant_id, Action.RELEASE)
         engine = source_engine(body.source_engine, asking.principal, asking.service_name)
         # Many operations share a job, so the job is no key here; without one, a repetition is a new operation.
         key = idempotency_key(header_key, body.operation_id, str(uuid.uuid4()))

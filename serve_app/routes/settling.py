@@ -11,13 +11,14 @@ from accounting.admission import ACCEPTED, Outcome, Verdict
 from accounting.ledger.entry import Entry, EntryKind
 from accounting.ledger.store import LedgerStore
 from accounting.values import InvalidValueError, checked_epsilon
-from deployments.budget.owner import BudgetOwner
+from deployments.budget.owners import Owner
 from serve_app.auth.operators import OperatorKeys
-from serve_app.auth.principal import ADMINS, ANY_TENANT, SPENDERS, TASK_KEEPER, Principal
+from serve_app.auth.policy import Action
+from serve_app.auth.principal import ANY_TENANT, TASK_KEEPER, Principal
 from serve_app.auth.tokens import TokenVerifier
 from serve_app.problems import Code, Problem, invalid
 from serve_app.requests import body_of, described
-from serve_app.routes.access import named_tenant, principal_by
+from serve_app.routes.access import named_tenant, permission_by
 from serve_app.routes.answers import settled_answer
 from serve_app.routes.refusals import refusal
 from serve_app.schemas import AdjustBody, CommitBody, ConsumeBody, SettleBody
@@ -25,7 +26,7 @@ from serve_app.schemas import AdjustBody, CommitBody, ConsumeBody, SettleBody
 
 def settling_router(
     verifier: TokenVerifier,
-    owner: Callable[[], BudgetOwner],
+    owner: Callable[[], Owner],
     store: Callable[[], LedgerStore],
     operators: OperatorKeys,
 ) -> APIRouter:
@@ -38,12 +39,12 @@ def settling_router(
         operators: Who may sign an adjustment.
     """
     router = APIRouter()
-    Asking = Annotated[Principal, Depends(principal_by(verifier))]  # noqa: N806 - a type
+    may = permission_by(verifier)
+    Asking = Annotated[Principal, may(Action.SETTLE)]  # noqa: N806 - a type
     Settling = Annotated[SettleBody, Depends(body_of(SettleBody, optional=True))]  # noqa: N806 - a type
 
     def tenant_of(principal: Principal, named: str | None) -> str:
-        principal.require(SPENDERS)
-        return principal.tenant(None if named is None else named_tenant(named), engine_call=True)
+        return principal.tenant(None if named is None else named_tenant(named), Action.SETTLE)
 
     async def opening_of(tenant_id: str, allocation_id: str) -> Entry:
         history = await store().allocation(tenant_id, allocation_id)
@@ -117,10 +118,12 @@ def settling_router(
         openapi_extra=described(AdjustBody),
     )
     async def adjust(
-        allocation_id: str, asking: Asking, body: Annotated[AdjustBody, Depends(body_of(AdjustBody))]
+        allocation_id: str,
+        asking: Annotated[Principal, may(Action.ADJUST)],
+        body: Annotated[AdjustBody, Depends(body_of(AdjustBody))],
     ) -> JSONResponse:
-        asking.require(ADMINS)
-        tenant_id = asking.tenant(None if body.tenant_id is None else named_tenant(body.tenant_id))
+        named = None if body.tenant_id is None else named_tenant(body.tenant_id)
+        tenant_id = asking.tenant(named, Action.ADJUST)
         operators.check_adjustment(body.statement, tenant_id, allocation_id)
         opening = await opening_of(tenant_id, allocation_id)
         return await settle(asking, tenant_id, opening, EntryKind.ADJUSTED, statement=body.statement)

@@ -22,7 +22,7 @@ from accounting.conversion import PricingDisagreementError
 from accounting.event_wire import event_to_wire
 from accounting.ledger.entry import timestamp_text
 from accounting.ledger.store import StoreUnavailableError, Wanted
-from accounting.ledger.tasks import StoredFile, StoredState
+from accounting.ledger.tasks import StoredFile, StoredState, StoredTask
 from accounting.values import InvalidValueError, decimal_text
 from deployments.training.document import TaskDocument
 from deployments.training.folders import Folders, MissingFileError, valid_file_name
@@ -40,15 +40,20 @@ from deployments.training.task import (
     TaskState,
 )
 from deployments.training.tracking import Tracked, record, state_from_json, tracked
-from serve_app.auth.principal import ANY_TENANT, READERS, SPENDERS, Principal, Role
+from serve_app.auth.policy import Action, Role
+from serve_app.auth.principal import Principal
 from serve_app.client import calls
 from serve_app.identifiers import TEXT_RULE, valid_text
+from serve_app.observing import catalogue
+from serve_app.observing.process import count
+from serve_app.observing.requests import about
 from serve_app.problems import Code, Problem, invalid, relayed, unavailable
 from serve_app.requests import MAX_BULK_BODY, body_of, described
-from serve_app.routes.access import principal_by
+from serve_app.routes.access import permission_by
 from serve_app.routes.allocation_request import disagreement, hold_seconds, idempotency_key
 from serve_app.routes.files import known_file
 from serve_app.routes.orders import NoRowsError, document_of, told_as
+from serve_app.routes.training_stream import MAX_WATCHED, training_stream_router
 from serve_app.schemas import ReportBody, TrainingBody
 from serve_app.service import PREFIX, Service, new_app
 from serve_app.task_keeping import TaskKeeping, keeping_tasks, task_subject
@@ -75,13 +80,21 @@ def create_training_app(service: Service) -> FastAPI:
             kept.append(keeping)
             yield
 
-    app = new_app("Training", lifespan)
-    Asking = Annotated[Principal, Depends(principal_by(service.verifier()))]  # noqa: N806 - a type
+    app = new_app("Training", lifespan, service.settings, service.trail())
+    may = permission_by(service.verifier())
+    Reading = Annotated[Principal, may(Action.READ_TRAININGS)]  # noqa: N806 - a type
+    Working = Annotated[Principal, may(Action.WORK_ON_TRAINING)]  # noqa: N806 - a type
+
+    async def newest(tenant_id: str) -> list[StoredTask]:
+        return await kept[-1].tasks.tasks(tenant_id, MAX_WATCHED)
+
+    app.include_router(training_stream_router(service.verifier(), newest, task_answer))
 
     async def task_of(tenant_id: str, task_id: str) -> Tracked:
         stored = await kept[-1].tasks.task(tenant_id, _uuid(task_id))
         if stored is None:
             raise Problem(Code.NOT_FOUND, "The tenant has no training of that id.", {"field": "job"})
+        about(tenant_id=tenant_id, job_id=stored.task_id)
         return tracked(stored)
 
     @app.post(
@@ -89,12 +102,11 @@ def create_training_app(service: Service) -> FastAPI:
     )
     async def order(
         request: Request,
-        asking: Asking,
+        asking: Annotated[Principal, may(Action.ORDER_TRAINING)],
         body: Annotated[TrainingBody, Depends(body_of(TrainingBody, MAX_BULK_BODY))],
         key_header: Annotated[str | None, Header(alias="Idempotency-Key")] = None,
     ) -> JSONResponse:
-        asking.require(SPENDERS)
-        tenant_id = asking.tenant(body.tenant_id, engine_call=True)
+        tenant_id = asking.tenant(body.tenant_id, Action.ORDER_TRAINING)
         job_id = f"training-{uuid.uuid4()}" if body.job_id is None else body.job_id
         if not valid_text(job_id):
             raise invalid("job_id", TEXT_RULE)
@@ -136,21 +148,20 @@ def create_training_app(service: Service) -> FastAPI:
 
     @app.get("/jobs", summary="A tenant's trainings, the newest first")
     async def listed(
-        asking: Asking, tenant_id: str | None = None, limit: Annotated[int, Query(ge=1, le=MAX_LISTED)] = 100
+        asking: Reading, tenant_id: str | None = None, limit: Annotated[int, Query(ge=1, le=MAX_LISTED)] = 100
     ) -> dict[str, Any]:
-        asking.require(READERS)
-        found = await kept[-1].tasks.tasks(asking.tenant(tenant_id), limit)
+        found = await kept[-1].tasks.tasks(asking.tenant(tenant_id, Action.READ_TRAININGS), limit)
         return {"jobs": [task_answer(tracked(one)) for one in found]}
 
     @app.get("/jobs/{job}", summary="How a training stands")
-    async def look(job: str, asking: Asking, tenant_id: str | None = None) -> dict[str, Any]:
-        asking.require(READERS)
-        return task_answer(await task_of(asking.tenant(tenant_id), job))
+    async def look(job: str, asking: Reading, tenant_id: str | None = None) -> dict[str, Any]:
+        return task_answer(await task_of(asking.tenant(tenant_id, Action.READ_TRAININGS), job))
 
     @app.delete("/jobs/{job}", status_code=202, summary="Stop a training; what it has done stays charged")
-    async def cancel(job: str, asking: Asking, tenant_id: str | None = None) -> dict[str, Any]:
-        asking.require(SPENDERS)
-        tenant = asking.tenant(tenant_id, engine_call=True)
+    async def cancel(
+        job: str, asking: Annotated[Principal, may(Action.CANCEL_TRAINING)], tenant_id: str | None = None
+    ) -> dict[str, Any]:
+        tenant = asking.tenant(tenant_id, Action.CANCEL_TRAINING)
         task = await task_of(tenant, job)
         if task.state.cancelled or task.state.ending is not None:
             return task_answer(task)
@@ -165,10 +176,9 @@ def create_training_app(service: Service) -> FastAPI:
         },
     )
     async def events(
-        job: str, asking: Asking, tenant_id: str | None = None, last_event_id: Annotated[str | None, Header()] = None
+        job: str, asking: Reading, tenant_id: str | None = None, last_event_id: Annotated[str | None, Header()] = None
     ) -> StreamingResponse:
-        asking.require(READERS)
-        tenant = asking.tenant(tenant_id)
+        tenant = asking.tenant(tenant_id, Action.READ_TRAININGS)
         document = (await task_of(tenant, job)).document
         if last_event_id is not None and not _STATE_ID.fullmatch(last_event_id):
             raise invalid("Last-Event-ID", "is not the id of an event of this stream")
@@ -179,9 +189,10 @@ def create_training_app(service: Service) -> FastAPI:
         return StreamingResponse(body, media_type="text/event-stream", headers=headers)
 
     @app.get("/jobs/{job}/files/{name}", summary="One file that a training made", response_class=FileResponse)
-    async def result(job: str, name: str, asking: Asking, tenant_id: str | None = None) -> FileResponse:
-        asking.require(READERS)
-        task = await task_of(asking.tenant(tenant_id), job)
+    async def result(
+        job: str, name: str, asking: Annotated[Principal, may(Action.READ_RESULTS)], tenant_id: str | None = None
+    ) -> FileResponse:
+        task = await task_of(asking.tenant(tenant_id, Action.READ_RESULTS), job)
         if name not in task.state.files:
             raise Problem(Code.NOT_FOUND, "The training has made no file of that name.", {"files": task.state.files})
         if task.state.ending is not Ending.FINISHED or task.state.settlement not in RELEASED:
@@ -195,7 +206,7 @@ def create_training_app(service: Service) -> FastAPI:
         return FileResponse(path, filename=name)
 
     @app.get("/jobs/{job}/document", summary="What is to be done, as it was ordered")
-    async def document(job: str, asking: Asking, tenant_id: str | None = None) -> dict[str, Any]:
+    async def document(job: str, asking: Working, tenant_id: str | None = None) -> dict[str, Any]:
         tenant = _working(asking, job, tenant_id)
         return {"document": (await task_of(tenant, job)).stored.body}
 
@@ -206,7 +217,7 @@ def create_training_app(service: Service) -> FastAPI:
     )
     async def report(
         job: str,
-        asking: Asking,
+        asking: Working,
         body: Annotated[ReportBody, Depends(body_of(ReportBody))],
         tenant_id: str | None = None,
     ) -> dict[str, Any]:
@@ -219,7 +230,9 @@ def create_training_app(service: Service) -> FastAPI:
         given = _report(body)
         if isinstance(given, Progress):
             given = await asyncio.to_thread(_with_epsilon, given, task)
-        return task_answer(await _recorded(kept[-1], tenant, job, given))
+        after = await _recorded(kept[-1], tenant, job, given)
+        count(catalogue.TRAINING_STEPS, by=max(after.state.done - task.state.done, 0))
+        return task_answer(after)
 
     return app
 
@@ -279,12 +292,9 @@ def _uuid(text: str) -> str:
 
 def _working(asking: Principal, job: str, tenant_id: str | None) -> str:
     """The tenant of a task that the caller may work on."""
-    if Role.TASK in asking.roles:
-        if asking.subject != task_subject(_uuid(job)):
-            raise Problem(Code.FORBIDDEN, "The token belongs to another training.")
-        return asking.tenant(tenant_id)
-    asking.require(SPENDERS)
-    return asking.tenant(tenant_id, engine_call=asking.tenant_id == ANY_TENANT)
+    if Role.TASK in asking.roles and asking.subject != task_subject(_uuid(job)):
+        raise Problem(Code.FORBIDDEN, "The token belongs to another training.")
+    return asking.tenant(tenant_id, Action.WORK_ON_TRAINING)
 
 
 def _report(body: ReportBody) -> Report:
