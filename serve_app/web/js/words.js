@@ -7,6 +7,8 @@ const STATUS = {
   voided: ["given back", "good"],
   expired_spent: ["expired, spent", "warn"],
   adjusted: ["adjusted", "warn"],
+  low: ["nearly used up", "bad"],
+  soon: ["within a week", "warn"],
   waiting: ["waiting", ""],
   starting: ["starting", ""],
   running: ["running", "good"],
@@ -40,6 +42,10 @@ const WHY = {
 };
 
 export const why = (outcome) => WHY[outcome] ?? `The service said: ${outcome}.`;
+
+const SCOPES = { "tenant window": "the tenant's budget of that window", "tenant lifetime": "the tenant's budget" };
+
+export const scopeName = (scope) => SCOPES[scope] ?? scope;
 
 const EVENTS = {
   claim: "a stated cost",

@@ -8,22 +8,20 @@ import { sheet, view } from "../parts.js";
 import { empty } from "../states.js";
 import { table } from "../tables.js";
 import { at } from "../time.js";
-import { why } from "../words.js";
+import { scopeName, why } from "../words.js";
 import { ofOneTenant } from "./choose.js";
 
 const LATEST = 100;
 
 const COLUMNS = [
   { title: "When", cell: (one) => at(one.at) },
-  { title: "Why", head: true, long: true, cell: (one) => h("span", {}, why(one.outcome), h("span", { class: "sub" }, `Budget asked: ${scopeOf(one.scope)}`)) },
+  { title: "Why", head: true, long: true, cell: (one) => h("span", {}, why(one.outcome), one.scope && h("span", { class: "sub" }, `Refused by ${scopeName(one.scope)}`)) },
   { title: "Asked for", number: true, cell: (one) => h("span", {}, exact(one.epsilon, "ε"), one.delta !== "0" && h("span", { class: "sub" }, exact(one.delta, "δ"))) },
   { title: "Job", cell: (one) => one.job_id ?? "" },
   { title: "Engine", cell: (one) => one.source_engine ?? "" },
   { title: "Who", cell: (one) => one.actor },
   { title: "After entry", number: true, cell: (one) => exact(one.ledger_seq) },
 ];
-
-const scopeOf = (scope) => scope || "the tenant's own";
 
 export const denials = ofOneTenant({
   name: "denials",

@@ -50,7 +50,7 @@ export function login(words, entered) {
       { class: "sheet" },
       h("h2", {}, "How to get a token"),
       h("p", {}, "On the machine that runs the service:"),
-      h("pre", {}, "privacy-engine token --tenant acme --role viewer"),
+      h("pre", {}, "privacy-engine token --tenant acme ", h("span", { class: "whole" }, "--role viewer")),
       h("p", { class: "faint small" }, "Roles: viewer looks; analyst and engine also spend; admin also sets budgets; auditor sees refusals and the audit log, and with --tenant '*' all tenants. Elsewhere, ask whoever runs the service."),
     ),
   );
