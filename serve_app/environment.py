@@ -8,6 +8,9 @@ from pathlib import Path
 
 from serve_app.config import Settings
 
+PORT_SHARES = 40
+"""Services on one machine whose replicas' ports are apart, as long as their own ports differ by less."""
+
 
 def runtime_folder(settings: Settings) -> Path:
     """Where sockets and Ray's session live: short, since a Unix socket's path may have 107 bytes; and private."""
@@ -42,7 +45,7 @@ def node_environment(settings: Settings, folder: Path) -> Mapping[str, str]:
 
 def _environment(settings: Settings, folder: Path, ports: Mapping[str, str]) -> Mapping[str, str]:
     """Variables for Ray and all its processes; what the operator has set already is left alone."""
-    first_port = 24_000 + settings.port % 40 * 200
+    first_port = 24_000 + settings.port % PORT_SHARES * 200
     defaults = {
         # The load balancer in front of the replicas' own HTTP servers. Measured in docs/decisions/0002.
         "RAY_SERVE_ENABLE_HA_PROXY": "1",

@@ -15,6 +15,7 @@ import pytest
 from accounting.storage import embedded
 from serve_app.auth.keys import KeyRing
 from serve_app.auth.tokens import mint_token
+from serve_app.environment import PORT_SHARES
 from serve_app.runner import find_running
 
 TWO_OWNERS = {"AUMOS_PRIVACY_BUDGET_REPLICAS": "2"}
@@ -93,12 +94,30 @@ def cli(*arguments: str, home: Path, **settings: str) -> subprocess.CompletedPro
     )
 
 
+_taken: set[int] = set()
+
+
+def own_port() -> int:
+    """A free port for a service whose replicas' ports are nobody else's either.
+
+    They follow from the port (`serve_app.environment`). Of several pytest workers each has its own share of them.
+    """
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    while True:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port: int = probe.getsockname()[1]
+        share = port % PORT_SHARES
+        if share % workers == worker and share not in _taken:
+            _taken.add(share)
+            return port
+
+
 @pytest.fixture(scope="session")
 def live_service() -> Iterator[LiveService]:
-    """One service for all acceptance tests, with two owners of budgets."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    """One service for all acceptance tests of a pytest worker, with two owners of budgets."""
+    port = own_port()
     with tempfile.TemporaryDirectory(prefix="prv-", ignore_cleanup_errors=True) as folder:
         home = Path(folder) / "home"
         started = cli("up", "--detach", "--port", str(port), home=home, **TWO_OWNERS)

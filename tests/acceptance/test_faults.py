@@ -6,71 +6,31 @@ and the service answers again by itself. How long that took is recorded (``--jun
 
 import asyncio
 import dataclasses
-import json
 import os
 import sys
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from typing import Any
 
-import psutil
 import pytest
 
 from tests.acceptance.conftest import TWO_OWNERS, LiveService
-from tests.acceptance.ledger_check import check, read, verify
+from tests.acceptance.faults import (
+    AFTER,
+    Record,
+    acknowledged,
+    kill,
+    numbers,
+    postmaster,
+    rays_head_killed,
+    under_load,
+)
+from tests.acceptance.ledger_check import read, verify
 from tests.acceptance.load import Load, Told, until
 from tests.simulation.violation import ViolationError
 
 pytestmark = pytest.mark.cluster
-
-Record = Callable[[str, object], None]
-BEFORE, AFTER = 300, 300
-"""How many requests are acknowledged before something is killed, and after it is back."""
-
-
-@asynccontextmanager
-async def under_load(service: LiveService, record_property: Record) -> AsyncIterator[Load]:
-    """A load at work; in the end everything that it was told is checked."""
-    load = Load(service)
-    async with load.running():
-        await acknowledged(load, BEFORE)
-        yield load
-        await acknowledged(load, AFTER)
-    assert load.refused, "the small budget never ran out, so overspending would not have shown"
-    record_property("acknowledged", load.acknowledged)
-    record_property("refused", load.refused)
-    record_property("answers", json.dumps(dict(load.statuses)))
-    record_property("longest_silence_seconds", round(load.longest_silence, 1))
-    await check(service, load)
-
-
-async def acknowledged(load: Load, more: int) -> None:
-    """Waits until so many requests have been acknowledged from now on."""
-    before = load.acknowledged
-    await until(lambda: load.acknowledged >= before + more, f"{more} acknowledged requests")
-
-
-def kill(victims: Iterable[psutil.Process]) -> set[int]:
-    """Kills processes with SIGKILL; returns their numbers."""
-    killed = set()
-    for victim in victims:
-        victim.kill()
-        killed.add(victim.pid)
-    assert killed, "there was nothing to kill"
-    return killed
-
-
-def postmaster(service: LiveService) -> list[psutil.Process]:
-    """The first process of Postgres, if that answers."""
-    found = service.postmaster()
-    return [] if found is None else [found]
-
-
-def numbers(processes: Iterable[psutil.Process]) -> set[int]:
-    """Their numbers."""
-    return {process.pid for process in processes}
 
 
 async def test_both_owners_are_killed_twice(live_service: LiveService, record_property: Record) -> None:
@@ -133,16 +93,13 @@ async def test_the_load_balancer_and_the_controller_are_killed(
         kill(live_service.replicas("ServeController"))
 
 
-@pytest.mark.parametrize("part", ["gcs_server", "raylet"])
-async def test_rays_head_is_killed(live_service: LiveService, record_property: Record, part: str) -> None:
-    """Nobody but the supervisor brings it back: it replaces all of Ray, and leaves nothing of the old one behind."""
+async def test_the_raylet_is_killed(live_service: LiveService, record_property: Record) -> None:
+    """Nobody but the supervisor brings Ray back: it replaces all of it, and leaves nothing of the old one behind.
+
+    That the other half of Ray's head dies is in `test_training.py`.
+    """
     async with under_load(live_service, record_property):
-        (cluster,) = psutil.Process(live_service.pid).children()
-        former = [cluster, *cluster.children(recursive=True)]
-        killed_at = time.monotonic()
-        kill(live_service.parts(part))
-        await until(lambda: not any(process.is_running() for process in former), "the old cluster is gone")
-        record_property("seconds_until_the_old_cluster_was_gone", round(time.monotonic() - killed_at, 1))
+        await rays_head_killed(live_service, "raylet", record_property)
     assert (live_service.home / "last-failure").exists(), "logs of the cluster that died were not kept"
 
 

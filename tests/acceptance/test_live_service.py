@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from serve_app.runner import find_running
-from tests.acceptance.conftest import LiveService, cli
+from tests.acceptance.conftest import LiveService, cli, own_port
 
 pytestmark = pytest.mark.cluster
 
@@ -96,9 +96,7 @@ def test_a_taken_port_is_told_before_anything_is_started(tmp_path: Path) -> None
 
 def test_ctrl_c_stops_all_that_was_started_and_a_second_start_keeps_the_ledger() -> None:
     """After SIGINT no process is left; after the next start the budget is where it was."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
+    port = str(own_port())
     with tempfile.TemporaryDirectory(prefix="prv-", ignore_cleanup_errors=True) as folder:
         home = Path(folder) / "home"
         assert cli("up", "--detach", "--port", port, home=home).returncode == 0

@@ -3,6 +3,7 @@
 What is ordered here takes some ten seconds: long enough to be killed in the middle.
 """
 
+import asyncio
 import json
 import time
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ import pytest
 
 from serve_app.service import PREFIX
 from tests.acceptance.conftest import LiveService
+from tests.acceptance.faults import Record, rays_head_killed, under_load
 
 pytestmark = pytest.mark.cluster
 
@@ -142,13 +144,13 @@ def test_a_killed_worker_is_replaced_and_no_step_is_charged_twice(trainer: Train
     assert any(0 < state["steps_done"] < STEPS for state in resumed)
 
 
-def test_a_killed_head_is_survived_and_the_ledger_is_right(trainer: Trainer) -> None:
-    """With Ray's head all that Ray knew of the job is gone; another cluster goes on with it."""
+async def test_a_killed_head_is_survived_and_the_ledger_is_right(trainer: Trainer, record_property: Record) -> None:
+    """With Ray's head all that Ray knew of the job is gone; another cluster goes on with it, under load besides."""
     job = trainer.order()
-    trainer.until_done(job, 1_000)
-    for process in trainer.service.parts("gcs_server"):
-        process.kill()
-    ended = trainer.until_settled(job)
+    await asyncio.to_thread(trainer.until_done, job, 1_000)
+    async with under_load(trainer.service, record_property):
+        await rays_head_killed(trainer.service, "gcs_server", record_property)
+    ended = await asyncio.to_thread(trainer.until_settled, job)
     assert (ended["status"], ended["settlement"], ended["steps_done"]) == ("finished", "committed", STEPS)
     assert ended["attempt"] >= 2
     assert "details" not in trainer.end(job)
