@@ -4,15 +4,27 @@ VENV := .venv
 BIN := $(VENV)/bin
 PORT ?= 8000
 
-.PHONY: run test mutants simulate lint typecheck format bench bench-accounting bench-synthesis bench-training clean
+.PHONY: run test fuzz pictures reference mutants simulate lint typecheck format bench bench-accounting bench-synthesis bench-training clean
 
 run: $(VENV)/.service
 	@$(BIN)/python -m serve_app.quickstart.run --port $(PORT)
 
-# The tests with a cluster of their own come last, alone: they measure silence and kill processes.
+# Laws are tried on fewer examples than by pytest alone; the tests with clusters of their own come last.
 test: $(VENV)/.dev $(VENV)/.system
-	$(BIN)/python -m pytest --cov -q -n 2 --dist loadfile tests/reference tests/unit tests/integration
-	$(BIN)/python -m pytest --cov --cov-append -q tests/acceptance
+	HYPOTHESIS_PROFILE=brief $(BIN)/python -m pytest --cov -q -n 2 --dist loadfile tests/reference tests/unit tests/integration
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile tests/acceptance
+
+# Schemathesis over the whole interface, for as long as FUZZ_ARGS says.
+fuzz: $(VENV)/.dev
+	$(BIN)/python -m tests.fuzz $(FUZZ_ARGS)
+
+# What the documents show of the page, and what they list of the code.
+pictures: $(VENV)/.dev $(VENV)/.system
+	$(BIN)/python -m tests.web_pictures --docs docs/pictures budget plan proofs
+
+reference: $(VENV)/.dev
+	$(BIN)/python -m serve_app.reference docs/reference
+	$(BIN)/python -m serve_app.auth.policy > docs/roles.md
 
 # Changes what decides an admission, bit by bit, and prints the changes that no test notices: docs/mutants.md.
 mutants: $(VENV)/.dev
