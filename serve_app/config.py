@@ -57,8 +57,9 @@ class Settings(BaseSettings):
     issuers: str = Field(
         default="[]",
         description="Outside issuers whose tokens are accepted, a JSON list of objects: issuer, audience, jwks (https "
-        "address or file), algorithms (RS256, ES256, EdDSA); claims (their names for tenant_id, roles, engine) and "
-        "any_tenant (whether their tokens may be for any tenant; false) may be left out.",
+        "address or file), algorithms (RS256, ES256, EdDSA); claims (their names for tenant_id, roles, engine), "
+        "tenants (for whom their tokens may be; every one) and any_tenant (whether they may be for any tenant at once; "
+        "false) may be left out.",
     )
     rate_per_tenant: float | None = Field(
         default=None, gt=0, description="Requests a second that a tenant's own tokens may send; absent, any number."

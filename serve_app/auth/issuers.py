@@ -44,6 +44,7 @@ class Issuer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         jwks: Where its key set is: an https address, an http address of this machine, or the path of a file.
         algorithms: Those that are accepted of it.
         claims: What it calls the claims.
+        tenants: For whom its tokens may be; empty for every tenant by its name.
         any_tenant: Whether its tokens may be for any tenant (``*``).
     """
 
@@ -52,6 +53,7 @@ class Issuer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     jwks: str
     algorithms: tuple[Algorithm, ...]
     claims: ClaimNames = ClaimNames()
+    tenants: tuple[str, ...] = ()
     any_tenant: bool = False
 
     def __post_init__(self) -> None:

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 from serve_app.auth.policy import RULES, Action, Role
-from serve_app.problems import Code, Problem
+from serve_app.identifiers import NAME_RULE, valid_name
+from serve_app.problems import Code, Problem, invalid
 
 ANY_TENANT = "*"
 TASK_KEEPER = "privacy-engine-tasks"
@@ -64,6 +65,8 @@ class Principal:
         if named is None:
             detail = "tenant_id: is missing: a token for any tenant has to name one"
             raise Problem(Code.INVALID_REQUEST, detail, {"field": "tenant_id"})
+        if not valid_name(named):
+            raise invalid("tenant_id", NAME_RULE)
         return named
 
     def tenant_or_all(self, named: str | None, action: Action) -> str | None:

@@ -181,8 +181,11 @@ def _foreign_principal(claims: dict[str, Any], token_id: str, issuer: Issuer) ->
         # Issuers give roles for other services too.
         claims = claims | {issuer.claims.roles: [role for role in roles if role in list(Role)]}
     principal = _principal(claims, token_id, issuer.claims)
-    if principal.tenant_id == ANY_TENANT and not issuer.any_tenant:
-        raise unauthenticated("The token's issuer may not give tokens for any tenant.")
+    if principal.tenant_id == ANY_TENANT:
+        if not issuer.any_tenant:
+            raise unauthenticated("The token's issuer may not give tokens for any tenant.")
+    elif issuer.tenants and principal.tenant_id not in issuer.tenants:
+        raise unauthenticated("The token's issuer may not give tokens for that tenant.")
     return principal
 
 

@@ -189,6 +189,14 @@ async def test_an_issuer_may_be_trusted_with_tokens_for_any_tenant(issuer: LiveI
     await refused(verifier, token_of(EC, {**told, "sub": TASK_KEEPER}), "the service's own")
 
 
+async def test_an_issuer_that_is_trusted_with_some_tenants_speaks_for_no_other(issuer: LiveIssuer) -> None:
+    """So a customer's own issuer cannot act for another customer."""
+    verifier = verifier_of(issuer.settings(tenants=("acme",)))
+    assert (await verifier.verify(token_of(EC, claims(tenant_id="acme")))).tenant_id == "acme"
+    await refused(verifier, token_of(EC, claims(tenant_id="other")), "for that tenant")
+    await refused(verifier, token_of(EC, claims(tenant_id="*")), "for any tenant")
+
+
 # Keys that are not accepted.
 
 
