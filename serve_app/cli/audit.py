@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
-from rich.table import Table
 
-from serve_app.cli.connection import ANY_TENANT, claimed_tenant, mint, service_url
-from serve_app.cli.options import AsJson, Home, Token, Url
-from serve_app.cli.output import REFUSED, USAGE, CommandError, complain, console, errors_reported
+from serve_app.cli.asking import Place
+from serve_app.cli.connection import ANY_TENANT, Connection, claimed_tenant, mint, service_url
+from serve_app.cli.exit_codes import REFUSED, USAGE
+from serve_app.cli.options import AsJson
+from serve_app.cli.output import CommandError, complain, console, not_installed, several
+from serve_app.cli.progress import Bar, counted, counting
 
 if TYPE_CHECKING:
     from proofs.audit import Line, LogAudit, Report
@@ -27,6 +29,7 @@ TOKEN_SECONDS = 6 * 3_600
 
 
 def audit(
+    place: Place,
     file: Annotated[Path | None, typer.Option(help="Audit what --save wrote, offline; - for stdin.")] = None,
     save: Annotated[Path | None, typer.Option(help="Keep what is fetched in this file.")] = None,
     earlier: Annotated[
@@ -35,31 +38,32 @@ def audit(
     keys: Annotated[Path | None, typer.Option(help="Public keys that you trust: a JWK set. (default: its own)")] = None,
     operator_keys: Annotated[Path | None, typer.Option(help="Operators' public keys: a JWK set.")] = None,
     tenant: Annotated[str | None, typer.Option(help="One tenant's part of the log. (default: all of it)")] = None,
-    url: Url = None,
-    token: Token = None,
-    home: Home = None,
+    database: Annotated[
+        str | None, typer.Option(help="Whose log, where there are several databases. (default: the tenant's, or main)")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Derive every balance again, and check chain, tree and signatures. Exit status 1: something is wrong."""
-    with errors_reported():
-        try:
-            from proofs.audit import LogAudit
-            from proofs.certificate import MalformedError
-        except ModuleNotFoundError as error:
-            message = f"this needs {error.name}, which comes with the service: install privacy-engine[service]"
-            raise CommandError(message, USAGE) from None
-        if file is not None and save is not None:
-            raise CommandError("--file and --save do not go together: what is in a file is kept already", USAGE)
-        trusted = None if keys is None else _key_set(keys)
-        check = LogAudit(trusted, None if earlier is None else _last_head(earlier, trusted), _statement(operator_keys))
-        try:
-            if file is not None:
-                with _opened(file) as stream:
-                    report = check.run(_lines(stream))
-            else:
-                report = _over_http(check, save, tenant, url, token, home)
-        except MalformedError as error:
-            raise CommandError(f"what is to be audited cannot be read: {error}", REFUSED) from None
+    """Derive every balance again and check the whole log.
+
+    Chain, tree and signatures too; from the service, or from a file. Exit status 1: something is wrong.
+    """
+    try:
+        from proofs.audit import LogAudit
+        from proofs.certificate import MalformedError
+    except ModuleNotFoundError as error:
+        raise not_installed(error) from None
+    if file is not None and save is not None:
+        raise CommandError("--file and --save do not go together: what is in a file is kept already", USAGE)
+    trusted = None if keys is None else _key_set(keys)
+    check = LogAudit(trusted, None if earlier is None else _last_head(earlier, trusted), _statement(operator_keys))
+    try:
+        if file is not None:
+            with _opened(file) as stream, counting("lines read") as bar:
+                report = check.run(counted(_lines(stream), bar))
+        else:
+            report = _over_http(check, save, tenant, database, place)
+    except MalformedError as error:
+        raise CommandError(f"what is to be audited cannot be read: {error}", REFUSED) from None
     if as_json:
         typer.echo(json.dumps(asdict(report), default=str))
     else:
@@ -69,16 +73,14 @@ def audit(
 
 
 def _over_http(
-    check: "LogAudit", save: Path | None, tenant: str | None, url: str | None, token: str | None, home: Path | None
+    check: "LogAudit", save: Path | None, tenant: str | None, database: str | None, place: Place
 ) -> "Report":
     """Audits while fetching."""
-    from serve_app.client.client import PrivacyClient
-
-    address = service_url(url, home)
-    token = token or mint(home, tenant or ANY_TENANT, "auditor", lifetime_seconds=TOKEN_SECONDS)
+    address = service_url(place.url, place.home)
+    token = place.token or mint(place.home, tenant or ANY_TENANT, "auditor", lifetime_seconds=TOKEN_SECONDS)
     named = tenant or claimed_tenant(token) or ANY_TENANT
-    with PrivacyClient(address, token) as client:
-        lines = fetched(client, None if named == ANY_TENANT else named, check.kept)
+    with Connection(address, token, named).client() as client, counting("entries checked") as bar:
+        lines = fetched(client, None if named == ANY_TENANT else named, check.kept, bar, database)
         if save is None:
             return check.run(lines)
         try:
@@ -90,13 +92,17 @@ def _over_http(
     return report
 
 
-def fetched(client: "PrivacyClient", tenant: str | None, kept: "Head | None") -> "Iterator[Line]":
+def fetched(
+    client: "PrivacyClient", tenant: str | None, kept: "Head | None", bar: Bar, database: str | None = None
+) -> "Iterator[Line]":
     """What `proofs.audit` reads, from the service.
 
     Args:
         client: With an auditor's token.
         tenant: Whose entries; None for all.
         kept: The head that the log has to continue.
+        bar: Counts the entries.
+        database: Whose log; None for the tenant's, or the main one.
     """
     from serve_app.client.calls import PREFIX, Call
 
@@ -104,22 +110,25 @@ def fetched(client: "PrivacyClient", tenant: str | None, kept: "Head | None") ->
         given = {name: str(value) for name, value in params.items() if value is not None}
         return client.send(Call("GET", path, params=given))
 
+    place = {"tenant_id": tenant, "database": database}
+
     yield {"log": 1, "tenant_id": tenant}
     yield {"keys": get("/.well-known/jwks.json")["keys"]}
     last = -1
-    while heads := get(f"{PREFIX}/log/heads", after=last if last >= 0 else None, limit=PAGE)["heads"]:
+    while heads := get(f"{PREFIX}/log/heads", after=last if last >= 0 else None, limit=PAGE, **place)["heads"]:
         yield from ({"head": head["signed"]} for head in heads)
         last = heads[-1]["size"]
     if tenant is not None and kept is not None and last >= kept.size:
-        yield {"consistency": get(f"{PREFIX}/log/consistency", first=kept.size, second=last)}
-    start, covered = 0, None
+        yield {"consistency": get(f"{PREFIX}/log/consistency", first=kept.size, second=last, **place)}
+    start, covered, seen = 0, None, 0
     while True:
-        page = get(f"{PREFIX}/log/entries", start=start, limit=PAGE, tenant_id=tenant)
+        page = get(f"{PREFIX}/log/entries", start=start, limit=PAGE, **place)
         for entry in page["entries"]:
             yield entry
             if entry["position"] < last:
                 covered = entry["body"]
-        start = page["next"]
+        start, seen = page["next"], seen + len(page["entries"])
+        bar(seen, max(last, seen) if tenant is None else None)
         # A page that is not full was the end as of then; whoever waited for more would never be done.
         if len(page["entries"]) < PAGE:
             break
@@ -212,15 +221,13 @@ def _key_set(path: Path) -> list[dict[str, Any]]:
 
 def _print(report: "Report") -> None:
     out = console()
-    table = Table(box=None, show_header=False, pad_edge=False)
-    table.add_row("entries", f"{report.entries} of {report.tenants} tenants")
+    out.print(f"entries   {report.entries} of {several(report.tenants, 'tenant')}")
     head = report.last_head
     last = "" if head is None else f", the last of {head.size} entries at {head.at:%Y-%m-%d %H:%M:%S} UTC"
-    table.add_row("heads", f"{report.heads}{last}")
+    out.print(f"heads     {report.heads}{last}")
     if report.uncovered:
-        table.add_row("", f"{report.uncovered} entries are under no signed head yet")
-    table.add_row("findings", str(report.found))
-    out.print(table)
+        out.print(f"          {report.uncovered} entries are under no signed head yet")
+    out.print(f"findings  {report.found}")
     for note in report.notes:
         out.print(f"note: {note}")
     for finding in report.findings[:SHOWN]:

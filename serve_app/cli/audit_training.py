@@ -8,8 +8,10 @@ from typing import Annotated, Any
 
 import typer
 
+from serve_app.cli.exit_codes import REFUSED, USAGE
 from serve_app.cli.options import AsJson, decimal_option
-from serve_app.cli.output import REFUSED, USAGE, CommandError, complain, console, errors_reported
+from serve_app.cli.output import CommandError, console, not_installed
+from serve_app.cli.progress import waiting
 
 QUIET = "Neither bound is above the claim: this run does not speak against it. That is no proof; the mathematics is."
 ALARM = (
@@ -31,27 +33,28 @@ def audit_training(
     ] = "1",
     as_json: AsJson = False,
 ) -> None:
-    """Hide canaries in the trainer and bound its epsilon from below. Exit status 1: above what it charges."""
-    with errors_reported():
-        try:
-            from torch import nn, optim
+    """Test the trainer against what it charges. Offline.
 
-            from accounting.values import InvalidValueError
-            from deployments.training.canary_audit import audit
-            from deployments.training.private import Options, PrivateOptimisation
-            from deployments.training.recipe import Recipe, recipe_for
-        except ModuleNotFoundError as error:
-            message = f"this needs {error.name}, which comes with training: install privacy-engine[training]"
-            raise CommandError(message, USAGE) from None
+    It hides canaries among made-up rows and bounds epsilon from below. Exit status 1: above the charge.
+    """
+    try:
+        from torch import nn, optim
 
-        def weaker(module: nn.Module, optimizer: optim.Optimizer, recipe: Recipe, options: Options) -> Any:  # noqa: ANN401
-            less = replace(recipe, multiplier=recipe.multiplier * Decimal(noise))
-            return PrivateOptimisation(module, optimizer, less, options)
+        from accounting.values import InvalidValueError
+        from deployments.training.canary_audit import audit
+        from deployments.training.private import Options, PrivateOptimisation
+        from deployments.training.recipe import Recipe, recipe_for
+    except ModuleNotFoundError as error:
+        raise not_installed(error, "service,training") from None
 
-        try:
-            recipe = recipe_for(records, batch, steps, Decimal(1), Decimal(epsilon), Decimal(delta))
-            complain(f"training with {canaries:,} canaries among {records:,} rows, {steps} steps")
-            began = time.perf_counter()
+    def weaker(module: nn.Module, optimizer: optim.Optimizer, recipe: Recipe, options: Options) -> Any:  # noqa: ANN401
+        less = replace(recipe, multiplier=recipe.multiplier * Decimal(noise))
+        return PrivateOptimisation(module, optimizer, less, options)
+
+    try:
+        recipe = recipe_for(records, batch, steps, Decimal(1), Decimal(epsilon), Decimal(delta))
+        began = time.perf_counter()
+        with waiting(f"training with {canaries:,} canaries among {records:,} rows, {steps} steps"):
             found = audit(
                 recipe,
                 float(epsilon),
@@ -60,8 +63,8 @@ def audit_training(
                 confidence=float(confidence),
                 optimise=weaker,
             )
-        except InvalidValueError as error:
-            raise CommandError(str(error), USAGE) from None
+    except InvalidValueError as error:
+        raise CommandError(str(error), USAGE) from None
     report = {
         "claimed_epsilon": epsilon,
         "claimed_delta": delta,

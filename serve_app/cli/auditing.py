@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from serve_app.cli.exit_codes import REFUSED, USAGE
 from serve_app.cli.options import AsJson, Epsilon, decimal_option
-from serve_app.cli.output import REFUSED, USAGE, CommandError, complain, console, errors_reported
+from serve_app.cli.output import CommandError, console, not_installed
+from serve_app.cli.progress import waiting
 
 if TYPE_CHECKING:
     from accounting.values import PrivacyLoss
@@ -35,7 +37,7 @@ class Audited(StrEnum):
 
 
 def audit_mechanism(
-    mechanism: Annotated[Audited, typer.Argument(help="Which mechanism.")],
+    mechanism: Annotated[Audited, typer.Argument(metavar="MECHANISM", help="Which mechanism.")],
     epsilon: Epsilon,
     delta: Annotated[str, typer.Option(callback=decimal_option, help="Delta, above 0 for gaussian only.")] = "0",
     sensitivity: Annotated[str, typer.Option(callback=decimal_option, help="Sensitivity, as an exact decimal.")] = "1",
@@ -53,37 +55,38 @@ def audit_mechanism(
     confidence: Annotated[str, typer.Option(callback=decimal_option, help="Of the bound, below 1.")] = "0.99",
     as_json: AsJson = False,
 ) -> None:
-    """Draw from a mechanism on two adjacent inputs and bound its epsilon from below. Exit status 1: above the claim."""
+    """Test a mechanism's outputs against its claim. Offline.
+
+    It draws on two adjacent inputs and bounds epsilon from below. Exit status 1: above the claim.
+    """
     noise = {"--integers": integers, "--coordinates": coordinates, "--length": length}
     choice = {"--candidates": candidates, "--k": k, "--monotonic": monotonic}
     chooses = mechanism is Audited.EXPONENTIAL
-    with errors_reported():
-        try:
-            from accounting.charges import PricingDisagreementError
-            from accounting.values import InvalidValueError
-            from deployments.auditing.audit import audit
-        except ModuleNotFoundError as error:
-            message = f"this needs {error.name}, which comes with the service: install privacy-engine[service]"
-            raise CommandError(message, USAGE) from None
-        foreign = [name for name, value in (noise if chooses else choice).items() if value]
-        if foreign:
-            raise CommandError(f"{foreign[0]} does not go with {mechanism.value}", USAGE)
-        beta = 1 - Decimal(confidence)
-        if not 0 < beta < 1:
-            raise CommandError("confidence: must be greater than 0 and less than 1", USAGE)
-        loss = Decimal(epsilon), Decimal(delta), Decimal(sensitivity)
-        try:
-            if chooses:
-                claim, pair = _choice(*loss, candidates or 20, k or 1, monotonic)
-            else:
-                claim, pair = _noise(mechanism, *loss, integers, coordinates, length or 1)
-            complain(f"drawing {samples:,} times on each of two inputs")
-            began = time.perf_counter()
+    try:
+        from accounting.charges import PricingDisagreementError
+        from accounting.values import InvalidValueError
+        from deployments.auditing.audit import audit
+    except ModuleNotFoundError as error:
+        raise not_installed(error) from None
+    foreign = [name for name, value in (noise if chooses else choice).items() if value]
+    if foreign:
+        raise CommandError(f"{foreign[0]} does not go with {mechanism.value}", USAGE)
+    beta = 1 - Decimal(confidence)
+    if not 0 < beta < 1:
+        raise CommandError("confidence: must be greater than 0 and less than 1", USAGE)
+    loss = Decimal(epsilon), Decimal(delta), Decimal(sensitivity)
+    try:
+        if chooses:
+            claim, pair = _choice(*loss, candidates or 20, k or 1, monotonic)
+        else:
+            claim, pair = _noise(mechanism, *loss, integers, coordinates, length or 1)
+        began = time.perf_counter()
+        with waiting(f"drawing {samples:,} times on each of two inputs"):
             finding = audit(pair, samples, float(claim.delta), float(beta))
-        except InvalidValueError as error:
-            raise CommandError(str(error), USAGE) from None
-        except PricingDisagreementError as error:
-            raise CommandError(str(error), REFUSED) from None
+    except InvalidValueError as error:
+        raise CommandError(str(error), USAGE) from None
+    except PricingDisagreementError as error:
+        raise CommandError(str(error), REFUSED) from None
     report = _report(mechanism, claim, pair, finding, confidence, time.perf_counter() - began)
     if as_json:
         typer.echo(json.dumps(report))

@@ -6,13 +6,19 @@ signs tokens, so that a person on that machine needs to configure nothing. Anywh
 
 import base64
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from serve_app.cli.output import REFUSED, UNREACHABLE, USAGE, CommandError
+from serve_app.cli.exit_codes import INTERRUPTED, REFUSED, UNREACHABLE, USAGE
+from serve_app.cli.keyed import unknown_outcome
+from serve_app.cli.output import CommandError
+from serve_app.identifiers import NAME_RULE, valid_name
 
 if TYPE_CHECKING:
+    import httpx
+
+    from serve_app.client.calls import Call
     from serve_app.client.client import PrivacyClient
 
 DEFAULT_HOME = Path("~/.privacy-engine")
@@ -54,6 +60,31 @@ class Connection:
         from serve_app.client.client import PrivacyClient
 
         return PrivacyClient(self.url, self.token, timeout=timeout)
+
+    def send(self, call: "Call", *, timeout: float = 30.0) -> "httpx.Response":
+        """The answer to one call. An error carries the call's key, so that it can be repeated and counts once.
+
+        Raises:
+            PrivacyEngineError: If the service refuses, or does not answer.
+            CommandError: If it is interrupted before it is known whether it was charged.
+        """
+        from serve_app.client.errors import PrivacyEngineError
+
+        key = call.headers.get("Idempotency-Key")
+        try:
+            with self.client(timeout=timeout) as client:
+                return client.send_raw(call)
+        except PrivacyEngineError as error:
+            error.key = key
+            raise
+        except KeyboardInterrupt:
+            if key is None:
+                raise
+            raise CommandError(f"stopped. {unknown_outcome(key)}", INTERRUPTED) from None
+
+    def about(self, call: "Call") -> "Call":
+        """The call with the tenant that is meant in its query, so that a token of another one is refused."""
+        return replace(call, params={**call.params, "tenant_id": self.tenant_id})
 
 
 def data_folder(home: Path | None) -> Path:
@@ -104,6 +135,8 @@ def connect(url: str | None, token: str | None, tenant: str | None, home: Path |
         CommandError: If something is missing; the message says what to do.
     """
     address = service_url(url, home)
+    if tenant is not None and not valid_name(tenant):
+        raise CommandError(f"--tenant: {NAME_RULE}", USAGE)
     if token is None:
         tenant_id = tenant or DEFAULT_TENANT
         return Connection(address, mint(home, tenant_id, role, lifetime_seconds=SHORT_LIFETIME_SECONDS), tenant_id)

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from serve_app.cli.exit_codes import USAGE
 from serve_app.cli.options import AsJson
-from serve_app.cli.output import USAGE, CommandError, console, errors_reported, table
+from serve_app.cli.output import CommandError, console, not_installed, show_table
+from serve_app.cli.progress import waiting
 from serve_app.cli.training import columns_in
 
 if TYPE_CHECKING:
@@ -24,42 +26,51 @@ SPLIT = (
 
 
 def evaluate(
-    schema: Annotated[Path, typer.Option(help="The public columns, JSON with columns.")],
-    real: Annotated[Path, typer.Option(help="Real rows that the synthesizer was fitted to: .csv or .parquet.")],
-    synthetic: Annotated[Path, typer.Option(help="Synthetic rows.")],
+    schema: Annotated[Path, typer.Option(metavar="FILE", help="The public columns, JSON with columns.")],
+    real: Annotated[
+        Path, typer.Option(metavar="FILE", help="Real rows that the synthesizer was fitted to: .csv or .parquet.")
+    ],
+    synthetic: Annotated[Path, typer.Option(metavar="FILE", help="Synthetic rows.")],
     holdout: Annotated[
-        Path | None, typer.Option(help="Real rows that it has not seen. (default: half of --real, which means less)")
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Real rows that it has not seen. (default: half of --real, which means less)"
+        ),
     ] = None,
-    target: Annotated[str | None, typer.Option(help="Column to predict, to measure what the rows are worth.")] = None,
+    target: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="Column to predict, to measure what the rows are worth.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Compare synthetic rows with real ones. What it prints is not private: it is for the data's owner alone."""
-    with errors_reported():
-        try:
-            import numpy as np
+    """Compare synthetic rows with real ones. Offline.
 
-            from accounting.values import InvalidValueError
-            from deployments.evaluation.evaluation import evaluate as compared
-            from deployments.evaluation.evaluation import evaluation_to_wire
-            from deployments.synthesis.schema import schema_from_wire
+    What it prints is not private: it is for the data's owner alone.
+    """
+    try:
+        import numpy as np
 
-            if target is not None:
-                # Missing, it is said now and not after a long computation.
-                import sklearn  # noqa: F401
-        except ModuleNotFoundError as error:
-            message = f"this needs {error.name}: install privacy-engine[service,training]"
-            raise CommandError(message, USAGE) from None
-        generator = np.random.default_rng()
-        try:
-            columns = schema_from_wire({"columns": columns_in(schema)})
-            tables = {path: _table(path, columns) for path in (real, synthetic, holdout) if path is not None}
-            if holdout is None:
-                trained_on, unseen = _halves(tables[real], generator)
-            else:
-                trained_on, unseen = tables[real], tables[holdout]
+        from accounting.values import InvalidValueError
+        from deployments.evaluation.evaluation import evaluate as compared
+        from deployments.evaluation.evaluation import evaluation_to_wire
+        from deployments.synthesis.schema import schema_from_wire
+
+        if target is not None:
+            # Missing, it is said now and not after a long computation.
+            import sklearn  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise not_installed(error, "service,training") from None
+    generator = np.random.default_rng()
+    try:
+        columns = schema_from_wire({"columns": columns_in(schema)})
+        tables = {path: _table(path, columns) for path in (real, synthetic, holdout) if path is not None}
+        if holdout is None:
+            trained_on, unseen = _halves(tables[real], generator)
+        else:
+            trained_on, unseen = tables[real], tables[holdout]
+        with waiting("comparing"):
             found = evaluation_to_wire(compared(tables[synthetic], trained_on, unseen, generator, target))
-        except InvalidValueError as error:
-            raise CommandError(str(error), USAGE) from None
+    except InvalidValueError as error:
+        raise CommandError(str(error), USAGE) from None
     found["split"] = SPLIT if holdout is None else None
     if as_json:
         typer.echo(json.dumps(found))
@@ -117,7 +128,7 @@ def _print(found: Mapping[str, Any]) -> None:
 def _section(title: str, rows: Sequence[Sequence[str]], note: str = "") -> None:
     out = console()
     out.print(f"\n{title}", style="bold")
-    out.print(table(rows[0], rows[1:]))
+    show_table(rows[0], rows[1:])
     if note:
         out.print(note)
 

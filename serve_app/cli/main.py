@@ -4,95 +4,58 @@ This module and the commands import only what the base installation has; what be
 commands that need it. So an auditor who installs nothing of the service can still run ``privacy-engine verify``.
 """
 
+from importlib.metadata import version
 from typing import Annotated
 
 import typer
 
-from serve_app.cli import (
-    acceptance,
-    access,
-    audit,
-    audit_training,
-    auditing,
-    datasets,
-    evaluating,
-    keys,
-    operators,
-    ordering,
-    proving,
-    releasing,
-    spending,
-    training,
-)
-from serve_app.cli.options import Home
-from serve_app.cli.output import USAGE, complain
+from serve_app.cli.asking import unfolded
+from serve_app.cli.exit_codes import as_text
+from serve_app.cli.help_pages import CommandPage, GroupPage
+from serve_app.cli.operators import new_operator_key
+from serve_app.cli.panels import OPERATOR_KEY_EXAMPLE, PANELS
 
 app = typer.Typer(
     name="privacy-engine",
-    help="Differential-privacy budgets: spend them, watch them, prove them.",
+    cls=GroupPage,
+    help="Differential-privacy budgets: spend them, watch them, prove them.\n\n"
+    "Results go to stdout, everything else to stderr. `privacy-engine COMMAND --help` says more, with examples.",
+    epilog=as_text(),
     no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_show_locals=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
 )
 
 
-@app.command()
-def up(
-    port: Annotated[int | None, typer.Option(min=1, max=65535, help="Port of the service. (default: 8000)")] = None,
-    detach: Annotated[bool, typer.Option("--detach", help="Return once it is up, and leave it running.")] = False,
-    home: Home = None,
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(version("privacy-engine"))
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    show_version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print the release and stop.")
+    ] = False,
 ) -> None:
-    """Start the service, and stay until Ctrl-C."""
-    try:
-        from serve_app.cli.service import run_up
-    except ModuleNotFoundError as error:
-        raise _not_installed(error) from None
-    raise typer.Exit(run_up(port=port, detach=detach, home=home))
+    """Options before any command."""
 
 
-@app.command()
-def down(home: Home = None) -> None:
-    """Stop the service."""
-    try:
-        from serve_app.cli.service import run_down
-    except ModuleNotFoundError as error:
-        raise _not_installed(error) from None
-    raise typer.Exit(run_down(home=home))
+for _panel, _commands in PANELS.items():
+    for _command, _examples in _commands.items():
+        app.command(cls=CommandPage, rich_help_panel=_panel, epilog=_examples)(unfolded(_command))
+
+operator_key = typer.Typer(cls=GroupPage, no_args_is_help=True, rich_markup_mode=None)
+operator_key.command("new", cls=CommandPage, epilog=OPERATOR_KEY_EXAMPLE)(unfolded(new_operator_key))
 
 
-for command in (
-    access.status,
-    access.token,
-    spending.budget,
-    spending.allocate,
-    spending.plan,
-    releasing.apply,
-    releasing.select,
-    releasing.preview,
-    datasets.dataset,
-    training.rows,
-    ordering.generate,
-    ordering.train,
-    training.training,
-    training.report,
-    evaluating.evaluate,
-    operators.adjust,
-    proving.proof,
-    proving.verify,
-    audit.audit,
-    auditing.audit_mechanism,
-    audit_training.audit_training,
-    acceptance.accept_ledger,
-    keys.rotate_key,
-):
-    app.command()(command)
-app.add_typer(operators.operator_key, name="operator-key")
+@operator_key.callback()
+def _group() -> None:
+    """Make keys of operators, who may sign adjustments."""
 
 
-def _not_installed(error: ModuleNotFoundError) -> typer.Exit:
-    complain(f"error: this needs {error.name}, which comes with the service: install privacy-engine[service]")
-    return typer.Exit(USAGE)
-
+app.add_typer(operator_key, name="operator-key", rich_help_panel="Operators")
 
 if __name__ == "__main__":
     app()

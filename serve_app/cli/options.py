@@ -67,19 +67,50 @@ def _number(text: str) -> int | float:
     return value
 
 
+CONNECTION = "Connection"
+"""The heading under which help lists them."""
 Url = Annotated[
     str | None,
-    typer.Option(envvar="AUMOS_PRIVACY_URL", help="Address of the service. (default: the one running here)"),
+    typer.Option(
+        envvar="AUMOS_PRIVACY_URL",
+        metavar="URL",
+        rich_help_panel=CONNECTION,
+        help="Address of the service. (default: the one running here)",
+    ),
 ]
 Token = Annotated[
-    str | None, typer.Option(envvar="AUMOS_PRIVACY_TOKEN", help="Bearer token. (default: one made with the local key)")
+    str | None,
+    typer.Option(
+        envvar="AUMOS_PRIVACY_TOKEN",
+        metavar="TOKEN",
+        rich_help_panel=CONNECTION,
+        help="Bearer token. (default: one made with the local key)",
+    ),
 ]
-Tenant = Annotated[str | None, typer.Option(help="Tenant. (default: the token's own, or demo)")]
+Tenant = Annotated[
+    str | None,
+    typer.Option(
+        envvar="AUMOS_PRIVACY_TENANT",
+        metavar="TENANT",
+        rich_help_panel=CONNECTION,
+        help="Tenant. (default: the token's own, or demo)",
+    ),
+]
 Home = Annotated[
-    Path | None, typer.Option(envvar="AUMOS_PRIVACY_HOME", help="Data folder. (default: ~/.privacy-engine)")
+    Path | None,
+    typer.Option(
+        envvar="AUMOS_PRIVACY_HOME",
+        metavar="FOLDER",
+        rich_help_panel=CONNECTION,
+        help="Data folder. (default: ~/.privacy-engine)",
+    ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the whole answer as JSON.")]
-Epsilon = Annotated[str, typer.Option(callback=decimal_option, help="Epsilon, as an exact decimal.")]
-Delta = Annotated[str | None, typer.Option(callback=decimal_option, help="Delta, as an exact decimal. (default: 0)")]
+Output = Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="File to write. (default: stdout)")]
+Epsilon = Annotated[str, typer.Option(callback=decimal_option, metavar="DECIMAL", help="Epsilon, as an exact decimal.")]
+Delta = Annotated[
+    str | None,
+    typer.Option(callback=decimal_option, metavar="DECIMAL", help="Delta, as an exact decimal. (default: 0)"),
+]
 Key = Annotated[str | None, typer.Option(help="Idempotency key. (default: a fresh one)")]
 Job = Annotated[str | None, typer.Option(help="Job that the charge belongs to. (default: the key)")]

@@ -8,64 +8,71 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from serve_app.cli.connection import connect
-from serve_app.cli.options import AsJson, Home, Tenant, Token, Url
-from serve_app.cli.output import REFUSED, USAGE, CommandError, console, deliver, errors_reported
+from serve_app.cli.asking import Asking
+from serve_app.cli.exit_codes import REFUSED, USAGE
+from serve_app.cli.options import AsJson, Output
+from serve_app.cli.output import CommandError, console, deliver, no_terminal_takes
+from serve_app.cli.progress import waiting
 
 STDIN = Path("-")
 
 
 def proof(
-    job: Annotated[str | None, typer.Argument(help="Job whose charges are to be proved.")] = None,
-    allocation: Annotated[str | None, typer.Option(help="One allocation, by its id, in place of a job.")] = None,
-    plan: Annotated[str | None, typer.Option(help="What a plan would cost, by its id.")] = None,
+    asking: Asking,
+    job: Annotated[str | None, typer.Argument(metavar="JOB", help="Job whose charges are to be proved.")] = None,
+    allocation: Annotated[
+        str | None, typer.Option(metavar="ID", help="One allocation, by its id, in place of a job.")
+    ] = None,
+    plan: Annotated[str | None, typer.Option(metavar="ID", help="What a plan would cost, by its id.")] = None,
     history: Annotated[bool, typer.Option("--history", help="All that the tenant has done.")] = False,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="File to write. (default: stdout)")] = None,
+    output: Output = None,
     format: Annotated[  # noqa: A002
         Literal["json", "latex", "html", "pdf"],
         typer.Option(help="A document to check (json), or the derivation to read (latex, html, pdf)."),
     ] = "json",
-    tenant: Tenant = None,
-    url: Url = None,
-    token: Token = None,
-    home: Home = None,
 ) -> None:
-    """Fetch a proof: of a job's charges, of one allocation, of a plan, or of the tenant's whole history."""
+    """Fetch a proof of a job, an allocation, a plan or the history.
+
+    As a JSON document it is checked by `privacy-engine verify`, without the service.
+    """
     from serve_app.client import calls
 
     if (job is not None) + (allocation is not None) + (plan is not None) + history != 1:
         raise typer.BadParameter("name a job, or give one of --allocation, --plan and --history")
-    with errors_reported():
-        if format == "pdf" and output is None and sys.stdout.isatty():
-            raise CommandError("a PDF is nothing for a terminal: name a file with --output", USAGE)
-        connection = connect(url, token, tenant, home, "auditor")
-        with connection.client() as client:
-            call = (
-                calls.proof(job, format)
-                if job is not None
-                else calls.proof_of(format, allocation_id=allocation, plan_id=plan, history=history)
-            )
-            document = client.send_raw(call).content
-        deliver(document, output)
+    no_terminal_takes(format, output)
+    connection = asking.connect("auditor")
+    call = (
+        calls.proof(job, format)
+        if job is not None
+        else calls.proof_of(format, allocation_id=allocation, plan_id=plan, history=history)
+    )
+    with waiting("fetching the proof"):
+        document = connection.send(call).content
+    deliver(document, output)
 
 
 def verify(
-    file: Annotated[Path, typer.Argument(help="The proof, a JSON document; - for stdin.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The proof, a JSON document; - for stdin.")],
     keys: Annotated[
-        Path | None, typer.Option(help="Public keys that you trust: a JWK set, as /.well-known/jwks.json gives.")
+        Path | None,
+        typer.Option(metavar="FILE", help="Public keys that you trust: a JWK set, as `privacy-engine keys` prints it."),
     ] = None,
     operator_keys: Annotated[
-        Path | None, typer.Option(help="Operators' public keys, a JWK set: checks who signed adjustments.")
+        Path | None,
+        typer.Option(metavar="FILE", help="Operators' public keys, a JWK set: checks who signed adjustments."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Check a proof offline, without the service. Exit status 0: valid; 1: not valid; 2: a file cannot be read."""
+    """Check a proof offline, without the service.
+
+    Exit status 0: valid; 1: not valid; 2: a file cannot be read.
+    """
     from proofs.checker import verify_document
 
-    with errors_reported():
-        text = _read(file)
-        trusted, operators = (None if path is None else _key_set(_read(path), path) for path in (keys, operator_keys))
-    report = verify_document(text, trusted, operators)
+    text = _read(file)
+    trusted, operators = (None if path is None else _key_set(_read(path), path) for path in (keys, operator_keys))
+    with waiting("checking the proof"):
+        report = verify_document(text, trusted, operators)
     if as_json:
         typer.echo(json.dumps(dataclasses.asdict(report)))
     else:

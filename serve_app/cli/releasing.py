@@ -3,24 +3,33 @@
 import uuid
 from collections.abc import Mapping
 from decimal import Decimal
+from functools import partial
 from typing import Annotated, Any, Literal
 
 import typer
 
-from serve_app.cli.connection import connect
-from serve_app.cli.keyed import replay_note, unknown_outcome
-from serve_app.cli.options import AsJson, Delta, Home, Job, Key, Tenant, Token, Url, data_values, decimal_option, given
-from serve_app.cli.output import answer_in, console, errors_reported
+from serve_app.cli.asking import Asking
+from serve_app.cli.keyed import replay_note
+from serve_app.cli.options import AsJson, Delta, Job, Key, data_values, decimal_option, given
+from serve_app.cli.output import console, tell
 
 Epsilon = Annotated[
-    str | None, typer.Option(callback=decimal_option, help="What it may cost, as an exact decimal; or give --scale.")
+    str | None,
+    typer.Option(
+        callback=decimal_option, metavar="DECIMAL", help="What it may cost, as an exact decimal; or give --scale."
+    ),
 ]
 Scale = Annotated[
-    str | None, typer.Option(callback=decimal_option, help="The noise itself, for gaussian its sigma; not --epsilon.")
+    str | None,
+    typer.Option(
+        callback=decimal_option, metavar="DECIMAL", help="The noise itself, for gaussian its sigma; not --epsilon."
+    ),
 ]
 Confidence = Annotated[
     str | None,
-    typer.Option(callback=decimal_option, help="Probability that the accuracy told is kept. (default: 0.95)"),
+    typer.Option(
+        callback=decimal_option, metavar="DECIMAL", help="Probability that the accuracy told is kept. (default: 0.95)"
+    ),
 ]
 Integers = Annotated[bool, typer.Option("--integers", help="Whole numbers in, whole numbers out.")]
 Monotonic = Annotated[
@@ -29,12 +38,17 @@ Monotonic = Annotated[
 
 
 def apply(
+    asking: Asking,
     mechanism: Annotated[Literal["laplace", "gaussian"], typer.Option(help="Kind of noise.")],
     sensitivity: Annotated[
         str,
-        typer.Option(callback=decimal_option, help="Most that one person can change the data: L1, for gaussian L2."),
+        typer.Option(
+            callback=decimal_option,
+            metavar="DECIMAL",
+            help="Most that one person can change the data: L1, for gaussian L2.",
+        ),
     ],
-    data: Annotated[str, typer.Option(help="The true values, as in 1,2.5,3.")],
+    data: Annotated[str, typer.Option(metavar="NUMBERS", help="The true values, as in 1,2.5,3.")],
     epsilon: Epsilon = None,
     scale: Scale = None,
     delta: Delta = None,
@@ -42,10 +56,6 @@ def apply(
     job: Job = None,
     integers: Integers = False,
     key: Key = None,
-    tenant: Tenant = None,
-    url: Url = None,
-    token: Token = None,
-    home: Home = None,
     as_json: AsJson = False,
 ) -> None:
     """Release values with noise; the budget is charged for it."""
@@ -66,28 +76,21 @@ def apply(
             "data_type": "integer" if integers else "float",
         }
     )
-    with errors_reported(unknown_outcome(key)):
-        connection = connect(url, token, tenant, home, "analyst")
-        with connection.client() as client:
-            response = client.send_raw(calls.apply(body | {"tenant_id": connection.tenant_id}, key))
-        answer = answer_in(response.text)
-    if as_json:
-        typer.echo(response.text)
-        return
-    out = console()
-    values = answer["privatized_data"]
-    out.print(",".join(str(value) for value in values))
-    out.print(_closeness(answer["accuracy"], len(values)) + replay_note(response.headers))
-    _print_charge(answer)
+    connection = asking.connect("analyst")
+    response = connection.send(calls.apply(body | {"tenant_id": connection.tenant_id}, key))
+    tell(response.text, as_json, partial(_show_values, note=replay_note(response.headers)))
 
 
 def select(
-    scores: Annotated[str, typer.Option(help="The private scores, as in 12,30.5,7; the highest is wanted.")],
+    asking: Asking,
+    scores: Annotated[
+        str, typer.Option(metavar="NUMBERS", help="The private scores, as in 12,30.5,7; the highest is wanted.")
+    ],
     sensitivity: Annotated[
-        str, typer.Option(callback=decimal_option, help="Most that one person can change any score.")
+        str, typer.Option(callback=decimal_option, metavar="DECIMAL", help="Most that one person can change any score.")
     ],
     candidates: Annotated[
-        str | None, typer.Option(help="Names in the order of the scores, as in red,green,blue.")
+        str | None, typer.Option(metavar="NAMES", help="Names in the order of the scores, as in red,green,blue.")
     ] = None,
     k: Annotated[int, typer.Option("--k", min=1, help="How many to choose.")] = 1,
     epsilon: Epsilon = None,
@@ -96,13 +99,12 @@ def select(
     confidence: Confidence = None,
     job: Job = None,
     key: Key = None,
-    tenant: Tenant = None,
-    url: Url = None,
-    token: Token = None,
-    home: Home = None,
     as_json: AsJson = False,
 ) -> None:
-    """Choose the best candidates by private scores; the budget is charged for it, the scores are not shown."""
+    """Choose the best candidates by private scores; the budget is charged.
+
+    The scores themselves are not shown.
+    """
     from serve_app.client import calls
 
     _check_one_of(epsilon, scale)
@@ -120,26 +122,21 @@ def select(
             "job_id": job or key,
         }
     )
-    with errors_reported(unknown_outcome(key)):
-        connection = connect(url, token, tenant, home, "analyst")
-        with connection.client() as client:
-            response = client.send_raw(calls.select(body | {"tenant_id": connection.tenant_id}, key))
-        answer = answer_in(response.text)
-    if as_json:
-        typer.echo(response.text)
-        return
-    out = console()
-    out.print(",".join(str(chosen) for chosen in answer.get("selected", answer["selected_indexes"])))
-    out.print(_gap(answer["accuracy"]) + replay_note(response.headers))
-    _print_charge(answer)
+    connection = asking.connect("analyst")
+    response = connection.send(calls.select(body | {"tenant_id": connection.tenant_id}, key))
+    tell(response.text, as_json, partial(_show_chosen, note=replay_note(response.headers)))
 
 
 def preview(
+    asking: Asking,
     mechanism: Annotated[
         Literal["laplace", "gaussian", "exponential"], typer.Option(help="Kind of noise, or exponential to select.")
     ],
     sensitivity: Annotated[
-        str, typer.Option(callback=decimal_option, help="Most that one person can change the data or any score.")
+        str,
+        typer.Option(
+            callback=decimal_option, metavar="DECIMAL", help="Most that one person can change the data or any score."
+        ),
     ],
     length: Annotated[int, typer.Option(min=1, help="How many values, or candidates.")] = 1,
     epsilon: Epsilon = None,
@@ -149,12 +146,12 @@ def preview(
     k: Annotated[int | None, typer.Option("--k", min=1, help="How many candidates to choose.")] = None,
     monotonic: Monotonic = False,
     confidence: Confidence = None,
-    url: Url = None,
-    token: Token = None,
-    home: Home = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say what a release would cost and how accurate it would be; nothing is charged, and no data is sent."""
+    """Price a release before it is made; nothing is charged.
+
+    It says what the release would cost and how accurate it would be. No data is sent.
+    """
     from serve_app.client import calls
 
     _check_one_of(epsilon, scale)
@@ -172,13 +169,25 @@ def preview(
             "confidence": confidence,
         }
     )
-    with errors_reported():
-        with connect(url, token, None, home, "analyst").client() as client:
-            text = client.send_raw(calls.preview(body)).text
-        answer = answer_in(text)
-    if as_json:
-        typer.echo(text)
-        return
+    tell(asking.connect("analyst").send(calls.preview(body)).text, as_json, partial(_show_preview, length=length))
+
+
+def _show_values(answer: Mapping[str, Any], note: str) -> None:
+    out = console()
+    values = answer["privatized_data"]
+    out.print(",".join(str(value) for value in values))
+    out.print(_closeness(answer["accuracy"], len(values)) + note)
+    _print_charge(answer)
+
+
+def _show_chosen(answer: Mapping[str, Any], note: str) -> None:
+    out = console()
+    out.print(",".join(str(chosen) for chosen in answer.get("selected", answer["selected_indexes"])))
+    out.print(_gap(answer["accuracy"]) + note)
+    _print_charge(answer)
+
+
+def _show_preview(answer: Mapping[str, Any], length: int) -> None:
     out = console()
     out.print(f"costs      epsilon {answer['exact']['epsilon']}, delta {answer['exact']['delta']}")
     out.print(f"noise      of scale {Decimal(answer['noise_scale']):.6g}")

@@ -112,6 +112,7 @@ def _detached(settings: Settings) -> int:
 def _introduce(running: Running, settings: Settings) -> None:
     sys.stdout.write(f"{running.url}\n")
     sys.stdout.flush()
+    _console.print(f"  Page           {running.url}/  (`privacy-engine token` makes a token to log in with)")
     _console.print(f"  API document   {running.url}/openapi.json")
     if running.dashboard_url:
         _console.print(f"  Ray dashboard  {running.dashboard_url}  (token in {settings.folder}/keys/ray-token)")

@@ -1,31 +1,19 @@
-"""``privacy-engine rows``, ``training`` and ``report``: rows to make things of, how that stands, what it has cost."""
+"""``privacy-engine rows`` and ``training``: rows to make things of, and how that stands."""
 
 import json
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 
-from serve_app.cli.connection import Connection, connect
-from serve_app.cli.options import AsJson, Home, Tenant, Token, Url
-from serve_app.cli.output import (
-    REFUSED,
-    USAGE,
-    CommandError,
-    answer_in,
-    complain,
-    console,
-    deliver,
-    errors_reported,
-    table,
-)
-
-if TYPE_CHECKING:
-    from serve_app.client.calls import Call
+from serve_app.cli.asking import Asking
+from serve_app.cli.connection import Connection, RoleName
+from serve_app.cli.exit_codes import REFUSED, USAGE
+from serve_app.cli.options import AsJson
+from serve_app.cli.output import CommandError, complain, console, show_table, tell
+from serve_app.cli.progress import Sent, counting, waiting
 
 MEDIA_TYPES = {".csv": "text/csv", ".parquet": "application/vnd.apache.parquet"}
 PLANNING_SECONDS = 120.0
@@ -34,49 +22,42 @@ STORING_SECONDS = 600.0
 
 
 def rows(
-    name: Annotated[str, typer.Argument(help="Id of the data set.")],
-    file: Annotated[Path, typer.Argument(help="The rows: .csv with a header, or .parquet.")],
+    asking: Asking,
+    name: Annotated[str, typer.Argument(metavar="DATASET", help="Id of the data set.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The rows: .csv with a header, or .parquet.")],
     schema: Annotated[
-        Path | None, typer.Option(help="The public columns, JSON with columns. (default: those declared before)")
+        Path | None,
+        typer.Option(metavar="FILE", help="The public columns, JSON with columns. (default: those declared before)"),
     ] = None,
-    tenant: Tenant = None,
-    url: Url = None,
-    token: Token = None,
-    home: Home = None,
     as_json: AsJson = False,
 ) -> None:
-    """Declare the public columns of rows and store the rows. Nothing is charged until something is made of them."""
+    """Declare the public columns of rows, and store the rows.
+
+    Nothing is charged until something is made of them.
+    """
     from serve_app.client import calls
 
     if file.suffix.lower() not in MEDIA_TYPES:
         raise typer.BadParameter(f"must end in {' or '.join(MEDIA_TYPES)}", param_hint="FILE")
-    with errors_reported():
-        columns = None if schema is None else columns_in(schema)
-        content = read(file)
-        connection = connect(url, token, tenant, home, "analyst")
-        with connection.client(timeout=STORING_SECONDS) as client:
-            if columns is not None:
-                client.send(_named(calls.declare_rows(name, columns), connection))
-            stored = calls.store_rows(name, content, MEDIA_TYPES[file.suffix.lower()])
-            text = client.send_raw(_named(stored, connection)).text
-        answer = answer_in(text)
-    if as_json:
-        typer.echo(text)
-        return
-    out = console()
-    out.print(f"{answer['rows']} rows of {answer['dataset_id']} are stored, in {len(answer['columns'])} columns")
-    out.print(f"version  {answer['version']}")
-    out.print(f"sha256   {answer['sha256']}")
+    columns = None if schema is None else columns_in(schema)
+    content = read(file)
+    connection = asking.connect("analyst")
+    if columns is not None:
+        connection.send(connection.about(calls.declare_rows(name, columns)))
+    call = connection.about(calls.store_rows(name, content, MEDIA_TYPES[file.suffix.lower()]))
+    with counting(f"sending {file.name}", len(content)) as bar:
+        # In pieces, so that the bar moves.
+        headers = {**call.headers, "Content-Length": str(len(content))}
+        sent = replace(call, content=Sent(content, bar), headers=headers)
+        text = connection.send(sent, timeout=STORING_SECONDS).text
+    tell(text, as_json, _show_rows)
 
 
 def training(
-    job: Annotated[str | None, typer.Argument(metavar="[ID]", help="One training. (default: a list of all)")] = None,
+    asking: Asking,
+    job: Annotated[str | None, typer.Argument(metavar="ID", help="One training. (default: a list of all)")] = None,
     watch: Annotated[bool, typer.Option("--watch", help="Follow it to its end.")] = False,
     cancel: Annotated[bool, typer.Option("--cancel", help="Stop it; what it has done stays charged.")] = False,
-    tenant: Tenant = None,
-    url: Url = None,
-    token: Token = None,
-    home: Home = None,
     as_json: AsJson = False,
 ) -> None:
     """List trainings, look at one, follow it, stop it."""
@@ -85,48 +66,18 @@ def training(
     if job is None and (watch or cancel):
         raise typer.BadParameter("--watch and --cancel are about one training: name its id")
 
-    where = partial(connect, url, token, tenant, home, "analyst" if cancel else "viewer")
-    with errors_reported():
-        connection = where()
-        with connection.client() as client:
-            call = calls.cancel_training(job) if job is not None and cancel else calls.training(job)
-            text = client.send_raw(_named(call, connection)).text
-        if job is not None and watch:
-            text = followed_to_the_end(where, job)
-        answer = answer_in(text)
-    if as_json:
-        typer.echo(text)
-    elif job is None:
-        heads = ("id", "kind", "data set", "status", "steps", "epsilon")
-        console().print(table(heads, map(_line, answer["jobs"])))
-    else:
-        print_standing(answer)
+    role: RoleName = "analyst" if cancel else "viewer"
+    connection = asking.connect(role)
+    call = calls.cancel_training(job) if job is not None and cancel else calls.training(job)
+    text = connection.send(connection.about(call)).text
+    if job is None:
+        tell(text, as_json, _show_all)
+        return
+    if watch:
+        text = followed_to_the_end(lambda: asking.connect(role), job)
+    answer = tell(text, as_json, show_standing)
     if watch:
         check_finished(answer)
-
-
-def report(
-    job: Annotated[str, typer.Argument(metavar="ID", help="Id of the training.")],
-    format: Annotated[  # noqa: A002
-        Literal["json", "html", "png", "svg"],
-        typer.Option(help="Its numbers (json), the report to read (html), or its curves (png, svg)."),
-    ] = "json",
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="File to write. (default: stdout)")] = None,
-    tenant: Tenant = None,
-    url: Url = None,
-    token: Token = None,
-    home: Home = None,
-) -> None:
-    """Fetch a training's privacy report: what it has cost, what that means, what other plans would cost."""
-    from serve_app.client import calls
-
-    with errors_reported():
-        if format == "png" and output is None and sys.stdout.isatty():
-            raise CommandError("a PNG is nothing for a terminal: name a file with --output", USAGE)
-        connection = connect(url, token, tenant, home, "viewer")
-        with connection.client(timeout=PLANNING_SECONDS) as client:
-            content = client.send_raw(_named(calls.privacy_report(job, format), connection)).content
-        deliver(content, output)
 
 
 def columns_in(schema: Path) -> list[Mapping[str, Any]]:
@@ -157,26 +108,26 @@ def read(file: Path) -> bytes:
         raise CommandError(f"{file} cannot be read: {error.strerror}", USAGE) from None
 
 
-def followed_to_the_end(where: Callable[[], Connection], job: str) -> str:
+def followed_to_the_end(connect: Callable[[], Connection], job: str) -> str:
     """Follows a training until its hold is settled, and answers how it stands then, as the service says it."""
     from serve_app.cli.watching import followed, states
     from serve_app.client import calls
 
-    followed(states(where, job))
-    connection = where()
-    with connection.client() as client:
-        return client.send_raw(_named(calls.training(job), connection)).text
+    followed(states(connect, job), job)
+    connection = connect()
+    return connection.send(connection.about(calls.training(job))).text
 
 
 def made_file(connection: Connection, job: str, name: str) -> bytes:
     """One file that a training made."""
     from serve_app.client import calls
 
-    with connection.client(timeout=STORING_SECONDS) as client:
-        return client.send_raw(_named(calls.training_file(job, name), connection)).content
+    call = connection.about(calls.training_file(job, name))
+    with waiting(f"fetching {name}"):
+        return connection.send(call, timeout=STORING_SECONDS).content
 
 
-def print_standing(answer: Mapping[str, Any]) -> None:
+def show_standing(answer: Mapping[str, Any]) -> None:
     """How a training stands, for people."""
     out = console()
     out.print(f"{answer['kind']} on {answer['dataset_id']}: {answer['status']}")
@@ -198,12 +149,21 @@ def check_finished(answer: Mapping[str, Any]) -> None:
         raise typer.Exit(REFUSED)
 
 
+def _show_rows(answer: Mapping[str, Any]) -> None:
+    out = console()
+    out.print(f"{answer['rows']} rows of {answer['dataset_id']} are stored, in {len(answer['columns'])} columns")
+    out.print(f"version  {answer['version']}")
+    out.print(f"sha256   {answer['sha256']}")
+
+
+def _show_all(answer: Mapping[str, Any]) -> None:
+    if not answer["jobs"]:
+        console().print("there are no trainings: `privacy-engine generate` or `train` orders one")
+        return
+    show_table(("id", "kind", "data set", "status", "steps", "epsilon"), map(_line, answer["jobs"]))
+
+
 def _line(answer: Mapping[str, Any]) -> tuple[str, ...]:
     steps = f"{answer['steps_done']} of {answer['steps']}"
     named = (answer["id"], answer["kind"], answer["dataset_id"], answer["status"])
     return (*named, steps, answer["target_epsilon"])
-
-
-def _named(call: "Call", connection: Connection) -> "Call":
-    """The call with the tenant that is meant, so that a token of another one is refused."""
-    return replace(call, params={**call.params, "tenant_id": connection.tenant_id})

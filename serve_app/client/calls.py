@@ -43,6 +43,11 @@ def allocate(body: Mapping[str, Any], idempotency_key: str | None = None) -> Cal
     return _keyed("POST", f"{PREFIX}/budget/allocate", body, idempotency_key)
 
 
+def allocate_keyed(body: Mapping[str, Any], key: str) -> Call:
+    """As `allocate`, with a key of any characters: it goes in the body, since a header has ASCII alone."""
+    return Call("POST", f"{PREFIX}/budget/allocate", {**body, "operation_id": key})
+
+
 def allocate_batch(allocations: Sequence[Mapping[str, Any]]) -> Call:
     """Spends or holds budget many times over; each allocation has its own outcome, keyed by its ``operation_id``."""
     keyed = [{"operation_id": str(uuid.uuid4())} | dict(body) for body in allocations]
@@ -141,6 +146,11 @@ def training(job: str | None = None) -> Call:
 def cancel_training(job: str) -> Call:
     """Stops a training; what it has done stays charged."""
     return Call("DELETE", f"{PREFIX}/training/jobs/{_segment(job)}")
+
+
+def training_events(job: str) -> Call:
+    """The stream of how a training moves on."""
+    return Call("GET", f"{PREFIX}/training/jobs/{_segment(job)}/events")
 
 
 def training_file(job: str, name: str) -> Call:

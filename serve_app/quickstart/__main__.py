@@ -9,8 +9,9 @@ import typer
 from rich.console import Console
 
 from serve_app.cli.connection import mint, service_url
+from serve_app.cli.exit_codes import DONE, REFUSED, USAGE
 from serve_app.cli.options import Home, Url
-from serve_app.cli.output import DONE, REFUSED, USAGE, CommandError, errors_reported
+from serve_app.cli.output import CommandError, errors_reported
 from serve_app.client.client import PrivacyClient
 from serve_app.quickstart.patients import RADIUS_EDGES, Column, l2_sensitivity, load_patients
 from serve_app.quickstart.scenario import (
@@ -80,6 +81,7 @@ def _play(address: str, out: Path, home: Path | None, show: Show) -> None:
             _retry(clinic, auditor, count, show)
             _exhaust(clinic, show)
             _prove(clinic, auditor, show)
+            show.page(address, tenant_id)
         except ScenarioError as error:
             raise CommandError(f"the quick start failed: {error}", REFUSED) from None
 

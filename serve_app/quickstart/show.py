@@ -97,6 +97,11 @@ class Show:
         self.say(f"Promise: all answers together are ({BUDGET_EPSILON}, {BUDGET_DELTA})-differentially private.")
         self.say("True values are shown beside private ones only because this table is public.")
 
+    def page(self, url: str, tenant_id: str) -> None:
+        """Where to look at it, and how to be let in."""
+        self.say(f"See it in a browser at {url}/ with the token that this prints:")
+        self.say(f"  privacy-engine token --tenant {tenant_id} --role viewer")
+
     def _table(self, heads: Sequence[str], rows: Iterable[Sequence[str]], *, right: bool = True) -> None:
         table = Table(box=None, header_style="bold", show_header=any(heads), padding=(0, 2, 0, 0))
         table.add_column("", width=_INDENT - 2)

@@ -18,7 +18,7 @@ from packaging.utils import canonicalize_name
 
 from serve_app.quickstart.__main__ import play
 from serve_app.quickstart.scenario import with_one_digit_changed
-from tests.support import Live
+from tests.support import Caller, Live
 
 ROOT = Path(__file__).parents[2]
 NEEDED = ("cryptography", "python-flint", "rfc8785")
@@ -156,3 +156,30 @@ def test_an_installation_without_extras_verifies_and_holds_nothing_of_a_service(
     started = base.run(*command, "up")
     assert started.returncode == 2
     assert "install privacy-engine[service]" in started.stderr
+
+
+HELP = """
+import sys
+from typer.testing import CliRunner
+from serve_app.cli.main import app
+from serve_app.cli.panels import PANELS
+
+for command in (one.__name__.replace("_", "-") for panel in PANELS.values() for one in panel):
+    shown = CliRunner().invoke(app, [command, "--help"])
+    assert shown.exit_code == 0, (command, shown.output, shown.exception)
+"""
+
+
+def test_an_installation_without_extras_shows_every_help_and_asks_a_service_elsewhere(
+    base: Machine, live: Live, engine: Caller
+) -> None:
+    """An address and a token are enough to spend and to look; nothing of the service has to be there."""
+    shown = base.run("-c", HELP)
+    assert shown.returncode == 0, shown.stderr
+    asked = ("--url", live.service.settings.base_url, "--token", str(engine.token))
+    command = ("-m", "serve_app.cli.main")
+    spent = base.run(*command, "allocate", "--epsilon", "0.5", "--job", "j", *asked)
+    assert spent.returncode == 0, spent.stderr
+    assert "remaining   epsilon 9.5" in base.run(*command, "summary", *asked).stdout
+    refused = base.run(*command, "token", "--tenant", "acme", "--role", "viewer")
+    assert refused.returncode == 2

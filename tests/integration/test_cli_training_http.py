@@ -173,6 +173,25 @@ def test_a_report_is_fetched_in_the_form_that_was_asked_for(
     assert run("report", "none").exit_code == 1
 
 
+def test_trainings_are_compared(run: Invoke, name: str, done: tuple[dict[str, Any], Path], tmp_path: Path) -> None:
+    """Side by side and together, with a page to read where one is wished for; one alone is none to compare."""
+    other = json.loads(run("generate", name, "--epsilon", "0.25", "--wait", "--json").stdout)["id"]
+    result = run("compare", done[0]["id"], other, "--html", str(tmp_path / "compared.html"))
+    assert result.exit_code == 0, result.stderr
+    assert [line.split()[0] for line in result.stdout.splitlines()[:3]] == ["training", done[0]["id"], other]
+    assert f"together on {name}: epsilon" in result.stdout
+    assert "<html" in (tmp_path / "compared.html").read_text()
+    assert len(json.loads(run("compare", done[0]["id"], other, "--json").stdout)["models"]) == 2
+    assert run("compare", other).exit_code == 2
+
+
+def test_settings_of_networks_reach_the_service(run: Invoke, name: str) -> None:
+    """Hidden layers are not of the marginal synthesizer, and a synthesizer shares no work: it says so of both."""
+    for option in (("--hidden", "8"), ("--workers", "2")):
+        result = run("generate", name, "--epsilon", "0.1", *option)
+        assert (result.exit_code, option[0].strip("-") in result.stderr) == (1, True), result.output
+
+
 def test_what_the_service_refuses_is_told(run: Invoke, name: str, schema: Path, tmp_path: Path) -> None:
     """Its words on stderr and 1 as the exit status."""
     far = tmp_path / "far.csv"
@@ -263,7 +282,7 @@ def cut() -> Iterator[str]:
 
 def test_a_stream_that_is_cut_off_goes_on_after_the_last_event(cut: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each state once, with a connection of its own each time: the token of the first may have expired."""
-    monkeypatch.setattr("serve_app.cli.watching.PAUSE_SECONDS", 0)
+    monkeypatch.setattr("serve_app.cli.streams.PAUSE_SECONDS", 0)
     connections = iter(Connection(cut, token, "acme") for token in "abcd")
     found = [state["steps_done"] for state in states(lambda: next(connections), "job")]
     assert found == [0, 1, 2]

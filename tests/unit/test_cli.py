@@ -7,7 +7,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any, get_args
@@ -16,7 +17,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from proofs.signing import SigningKey
-from serve_app.auth.principal import Role
+from serve_app.auth.policy import Role
 from serve_app.cli.access import EngineName
 from serve_app.cli.connection import RoleName, claimed_tenant, local_service
 from serve_app.cli.main import app
@@ -366,12 +367,25 @@ class TestWithService:
         result = command("status")
         assert result.exit_code == 0
         assert "http://dash" in result.stdout
-        assert json.loads(command("status", "--json").stdout) == {
-            "url": url,
-            "state": "ready",
-            "dashboard_url": "http://dash",
-            "pid": 7,
-        }
+        told = json.loads(command("status", "--json").stdout)
+        assert (told["url"], told["state"], told["page_url"]) == (url, "ready", f"{url}/")
+        assert (told["dashboard_url"], told["pid"], told["replicas"]) == ("http://dash", 7, {})
+        assert set(told["checks"].values()) == {"well"}
+
+    def test_replicas_are_told_as_ray_tells_of_them(self, live: Live, home: Path) -> None:
+        """By its dashboard, asked with the token in the data folder; without that none are told, and nothing fails."""
+        with dashboard("r4y") as address:
+            state = {"pid": 7, "url": live.service.settings.base_url, "dashboard_url": address}
+            (home / "service.json").write_text(json.dumps(state))
+            assert json.loads(command("status", "--json").stdout)["replicas"] == {}
+            (home / "keys" / "ray-token").write_text("another")
+            assert json.loads(command("status", "--json").stdout)["replicas"] == {}
+            (home / "keys" / "ray-token").write_text("r4y\n")
+            assert json.loads(command("status", "--json").stdout)["replicas"] == {
+                "budget": "2 running",
+                "training": "0 of 1 running",
+            }
+            assert "  training   0 of 1 running\n" in command("status").stdout
 
     def test_amounts_stay_the_decimals_that_were_typed(self, run: Invoke) -> None:
         """An epsilon of 25 places is charged, subtracted and shown without any digit being rounded."""
@@ -418,10 +432,10 @@ class TestWithService:
         assert run("allocate", "--epsilon", "0.5", "--job", "j", "--reserve").stdout.startswith("held: epsilon 0.5")
 
     def test_an_exhausted_budget_says_what_remains(self, run: Invoke) -> None:
-        """A refusal exits with 1, leaves stdout empty and tells on stderr the epsilon and delta left."""
+        """A refusal exits with 5, leaves stdout empty and tells on stderr the epsilon and delta left."""
         run("budget", "--set-epsilon", "1", "--set-delta", "0")
         result = run("allocate", "--epsilon", "1.5", "--job", "j")
-        assert result.exit_code == 1
+        assert result.exit_code == 5
         assert result.stdout == ""
         assert "refused: budget_exhausted" in result.stderr
         assert "Under the basic filter, epsilon 1 of 1 is left, and this asks for 1.5." in result.stderr
@@ -548,8 +562,38 @@ class TestWithService:
         assert result.exit_code == 0
         assert f"budget of {tenant}" in result.stdout
         result = run("budget", "--token", live.token(tenant), "--set-epsilon", "3", "--set-delta", "0", tenant=None)
-        assert result.exit_code == 1
+        assert result.exit_code == 4
         assert "refused: forbidden" in result.stderr
+
+
+@contextmanager
+def dashboard(token: str) -> Iterator[str]:
+    """Ray's dashboard, as far as it is asked: one application with two replicas, one whose replica starts."""
+
+    def application(*states: str) -> dict[str, Any]:
+        return {"deployments": {"app": {"replicas": [{"state": state} for state in states]}}}
+
+    class Dashboard(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            known = self.headers["Authorization"] == f"Bearer {token}"
+            self.send_response(200 if known else 401)
+            self.end_headers()
+            if not known:
+                return
+            told = {"training": application("STARTING"), "budget": application("RUNNING", "RUNNING")}
+            self.wfile.write(json.dumps({"applications": told}).encode())
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the library's name
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Dashboard) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 def test_something_else_that_answers_there(home: Path) -> None:
