@@ -17,7 +17,7 @@ from serve_app.auth.policy import RULES, Action
 from serve_app.event_schema import event_schema
 from serve_app.interface.members import refined, refined_struct
 from serve_app.interface.operations import OPERATIONS, Operation
-from serve_app.interface.responses import HEADERS, PROBLEM_SCHEMA, responses
+from serve_app.interface.responses import HEADERS, PROBLEM_SCHEMA, responses, shared_problems
 from serve_app.problems import Code
 from serve_app.routes.hot import HotFirst
 from serve_app.service import PREFIX, VERSION, Service
@@ -55,16 +55,20 @@ def openapi_document(service: Service, front: FastAPI) -> dict[str, Any]:
 
     apps = [(front, "") if not app.prefix else (_fastapi(app.create(service)), app.prefix) for app in APPS]
     paths: dict[str, Any] = {}
+    chosen: dict[str, Any] = {}
     for app, prefix in apps:
         part = get_openapi(title=app.title, version=VERSION, routes=app.routes)
+        chosen |= {name: one for name, one in part.get("components", {}).get("schemas", {}).items() if "enum" in one}
         paths |= {prefix + path.replace(":path}", "}"): described for path, described in part["paths"].items()}
     paths |= {f"{PREFIX}/budget{path}": described for path, described in _hot_paths().items()}
     components = {
+        **chosen,
         "Event": event_schema(),
         "Problem": PROBLEM_SCHEMA,
         **_bodies(),
         **_schemas(*(found.answer for found in OPERATIONS.values() if found.answer is not None)),
     }
+    told = {path: dict(_told(path, operations)) for path, operations in paths.items()}
     return {
         "openapi": "3.1.0",
         "info": {
@@ -77,9 +81,10 @@ def openapi_document(service: Service, front: FastAPI) -> dict[str, Any]:
         "servers": [{"url": service.settings.base_url}],
         "security": [{"bearer": []}],
         "tags": [{"name": name, "description": sentence} for name, sentence in _TAGS.items()],
-        "paths": {path: dict(_told(path, operations)) for path, operations in paths.items()},
+        "paths": told,
         "components": {
             "schemas": components,
+            "responses": shared_problems(told),
             "headers": HEADERS,
             "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},
         },
@@ -114,7 +119,7 @@ def _operation(known: Operation, tag: str, described: dict[str, Any]) -> dict[st
         "operationId": known.name,
         "tags": [tag],
         "summary": described["summary"],
-        "parameters": [_parameter(one) for one in described.get("parameters", ())],
+        "parameters": [_parameter((known.name, tag), one) for one in described.get("parameters", ())],
         "responses": responses(known, status, secured=secured, has_body=body is not None, schema=schema),
         "security": described["security"] if secured else [],
     }
@@ -123,11 +128,11 @@ def _operation(known: Operation, tag: str, described: dict[str, Any]) -> dict[st
     return told | (_who_may(described) if secured else {})
 
 
-def _parameter(described: dict[str, Any]) -> dict[str, Any]:
+def _parameter(owners: tuple[str, str], described: dict[str, Any]) -> dict[str, Any]:
     # A parameter is there or it is not: no query can say null.
     stated = [one for one in described["schema"].get("anyOf", ()) if one.get("type") != "null"]
     schema = stated[0] if len(stated) == 1 else described["schema"]
-    return {**described, "schema": refined("", described["name"], schema)}
+    return {**described, "schema": refined(owners, described["name"], schema)}
 
 
 def _with_example(body: dict[str, Any], example: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON

@@ -20,6 +20,7 @@ from serve_app.auth.trail import Trail
 from serve_app.config import Settings
 from serve_app.databases import Databases, open_databases
 from serve_app.logs import configure_logging
+from serve_app.methods import KnownMethods
 from serve_app.observing.process import Lifespan, counted
 from serve_app.observing.requests import Observed, route_of
 from serve_app.observing.traces import tracing_of
@@ -124,6 +125,7 @@ def new_app(
     app = FastAPI(title=title, version=VERSION, openapi_url=None, docs_url=None, redoc_url=None, lifespan=running)
     install_problem_handlers(app)
     # The last that is added is the outermost.
+    app.add_middleware(KnownMethods, routes=lambda: app.router.routes)
     if trail is not None:
         app.add_middleware(Audited, trail=trail)
     app.add_middleware(Observed, name=title, tracing=None if settings is None else tracing_of(settings))

@@ -30,6 +30,7 @@ from serve_app.schemas import AllocateBody, ConflictingSpellingsError, one_of
 MAX_TEXT = 2_000
 MAX_TASK = 200_000
 """Characters of what is to be done under a hold."""
+MAX_BATCH_KEY = 250
 DEFAULT_TTL_SECONDS = 3_600
 MAX_TTL_SECONDS = 30 * 86_400
 _HEAVY = (*get_args(Composition), PoissonGaussianEvent, FixedSizeGaussianEvent)
@@ -157,6 +158,12 @@ def idempotency_key(header_key: str | None, operation_id: str | None, job_id: st
     if operation_id is not None and not valid_text(operation_id):
         raise invalid("operation_id", TEXT_RULE)
     return header_key or operation_id or job_id
+
+
+def check_batch_key(key: str | None) -> None:
+    """Refuses a key that no item of a batch could have: each item's key is the batch's with its place behind it."""
+    if key is not None and (not valid_text(key) or len(key) > MAX_BATCH_KEY):
+        raise invalid("Idempotency-Key", f"must be 1 to {MAX_BATCH_KEY} printable characters, for a batch")
 
 
 def source_engine(stated: str | None, principal: Principal, service_name: str | None) -> str | None:

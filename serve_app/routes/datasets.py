@@ -21,9 +21,7 @@ from serve_app.routes.refusals import refusal
 from serve_app.schemas import DatasetBody
 
 
-def dataset_router(
-    verifier: TokenVerifier, owner: Callable[[], Owner], store: Callable[[], LedgerStore]
-) -> APIRouter:
+def dataset_router(verifier: TokenVerifier, owner: Callable[[], Owner], store: Callable[[], LedgerStore]) -> APIRouter:
     """The routes below ``{tenant_id}/datasets``."""
     router = APIRouter(prefix="/{tenant_id}/datasets")
     may = permission_by(verifier)

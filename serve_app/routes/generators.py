@@ -45,13 +45,15 @@ def generators_router(
         body: Annotated[GenerateBody, Depends(body_of(GenerateBody))],
         key_header: Annotated[str | None, Header(alias="Idempotency-Key")] = None,
     ) -> JSONResponse:
-        if key_header is not None and not key_header.isascii():
-            raise invalid("Idempotency-Key", "must be ASCII here: it travels on as a header")
+        # HTTP gives no meaning to the space around a value, but not every server takes it away.
+        key = None if key_header is None else key_header.strip()
+        if key is not None and not (key and key.isascii() and key.isprintable()):
+            raise invalid("Idempotency-Key", "must be printable ASCII here: it travels on as a header")
         wire: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(body))
         order = {"kind": wire.pop("type", body.type), "dataset_id": dataset_id} | wire
         token = request.headers["authorization"].partition(" ")[2]
         try:
-            response = await client().send_raw(calls.train(order, key_header), token=token)
+            response = await client().send_raw(calls.train(order, key), token=token)
         except calls.RefusedError as error:
             raise relayed(error.document) from None
         except calls.ServiceUnreachableError as error:

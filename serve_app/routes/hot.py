@@ -32,6 +32,7 @@ from serve_app.auth.policy import Action, Kept
 from serve_app.auth.principal import Principal
 from serve_app.auth.tokens import TokenVerifier
 from serve_app.auth.trail import Trail
+from serve_app.methods import not_allowed
 from serve_app.observing.hot import HotWatch
 from serve_app.observing.process import TALLIES
 from serve_app.observing.request_ids import HEADER as REQUEST_ID_HEADER
@@ -39,7 +40,7 @@ from serve_app.observing.requests import about, begin
 from serve_app.observing.traces import TRACEPARENT_HEADER
 from serve_app.problems import Code, Problem, halted, invalid, overloaded, problem_response, unavailable
 from serve_app.requests import MAX_BODY, MAX_BULK_BODY, decode, decoder_of, read_asgi_body
-from serve_app.routes.allocation_request import Unpriced, read_allocation
+from serve_app.routes.allocation_request import Unpriced, check_batch_key, read_allocation
 from serve_app.routes.answers import allocation_answer
 from serve_app.routes.refusals import refusal, unpriced
 from serve_app.schemas import AllocateBatchBody, AllocateBody
@@ -167,11 +168,14 @@ class HotFirst:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["method"] == "POST":
-            path = scope["path"].removeprefix(scope.get("root_path", ""))
-            await self.hot.get(path, self.app)(scope, receive, send)
-        else:
+        hot = self.hot.get(scope["path"].removeprefix(scope.get("root_path", ""))) if scope["type"] == "http" else None
+        if hot is None:
             await self.app(scope, receive, send)
+        elif scope["method"] == "POST":
+            await hot(scope, receive, send)
+        else:
+            begin(dict(scope["headers"]).get(REQUEST_ID_HEADER))
+            await not_allowed(scope, frozenset({"POST"}))(scope, receive, send)
 
 
 def hot_endpoints(
@@ -225,6 +229,7 @@ def hot_endpoints(
         items = decode(_batch_decoder, body).allocations
         if not 1 <= len(items) <= MAX_BATCH:
             raise invalid("allocations", f"must be a list of 1 to {MAX_BATCH}")
+        check_batch_key(headers.get(b"idempotency-key"))
         verifier.limits.take(principal, len(items))
         waiting: list[Problem | Awaitable[Verdict]] = []
         for index, item in enumerate(items):

@@ -65,12 +65,13 @@ def create_log_app(service: Service) -> FastAPI:
 
     async def kept_for(asking: Principal, tenant_id: str | None, database: str | None) -> LogKeeping:
         """The log that a request is about: of the database that it names, or else of the tenant's, or the main one."""
+        named = _named(tenant_id)
         if database is not None:
             if database not in logs[-1].parts:
                 detail = f"This service has no database of that name, only {', '.join(logs[-1].parts)}."
                 raise Problem(Code.NOT_FOUND, detail, {"field": "database"})
             return logs[-1].parts[database]
-        tenant = _named(tenant_id) if asking.tenant_id == ANY_TENANT else asking.tenant_id
+        tenant = named if asking.tenant_id == ANY_TENANT else asking.tenant_id
         return logs[-1].main if tenant is None else await logs[-1].of(tenant)
 
     def entries_in(kept: LogKeeping, tenant: str | None) -> Read:
@@ -79,7 +80,7 @@ def create_log_app(service: Service) -> FastAPI:
     async def size_of(kept: LogKeeping, named: int | None, field: str) -> int:
         there = await kept.log.size()
         if named is not None and named > there:
-            raise invalid(field, f"is more than the log's {there} entries")
+            raise Problem(Code.NOT_FOUND, f"{field}: is more than the log's {there} entries.", {"field": field})
         return there if named is None else named
 
     @app.get(
@@ -170,7 +171,8 @@ def create_log_app(service: Service) -> FastAPI:
         if position is None:
             raise Problem(Code.NOT_FOUND, "The log has no such entry of the tenant.", {"field": "seq"})
         if position >= total:
-            raise invalid("size", f"must be more than {position}, where the entry stands")
+            detail = f"size: must be more than {position}, where the entry stands."
+            raise Problem(Code.NOT_FOUND, detail, {"field": "size"})
         path = await inclusion_proof(log.nodes, position, total)
         return {
             "tenant_id": tenant,
@@ -192,7 +194,8 @@ def create_log_app(service: Service) -> FastAPI:
         kept = await kept_for(asking, tenant_id, database)
         log, total = kept.log, await size_of(kept, second, "second")
         if first > total:
-            raise invalid("first", f"must be at most {total}, the second size")
+            detail = f"first: must be at most {total}, the second size."
+            raise Problem(Code.NOT_FOUND, detail, {"field": "first"})
         path = await consistency_proof(log.nodes, first, total)
         return {
             "first": {"size": first, "root": (await root_at(log.nodes, first)).hex()},

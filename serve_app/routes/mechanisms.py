@@ -20,6 +20,7 @@ from serve_app.observing.process import timed
 from serve_app.problems import Problem, invalid
 from serve_app.requests import body_of, described
 from serve_app.routes.access import permission_by
+from serve_app.routes.allocation_request import check_batch_key
 from serve_app.routes.large_bodies import LargeBodies
 from serve_app.routes.questions import preview_of
 from serve_app.routes.releasing import Asking, Released, Releases
@@ -83,6 +84,7 @@ def create_mechanisms_app(service: Service) -> FastAPI:
         by: By, body: Annotated[ApplyBatchBody, Depends(body_of(ApplyBatchBody, MAX_VECTOR_BODY))]
     ) -> Response:
         _check_batch(body)
+        check_batch_key(by.key)
         results = [_result(outcome) for outcome in await makers[-1].each(by, body.operations)]
         return Response(b'{"results":[' + b",".join(results) + b"]}", media_type="application/json")
 

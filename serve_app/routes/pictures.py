@@ -16,7 +16,7 @@ from deployments.visualization.picture import draw
 from deployments.visualization.series import loss_series, series_to_wire
 from serve_app.auth.policy import Action
 from serve_app.auth.principal import Principal
-from serve_app.problems import Code, Problem, invalid
+from serve_app.problems import Code, Problem
 from serve_app.routes.access import permission_by
 from serve_app.service import Service, new_app
 
@@ -52,7 +52,8 @@ def create_pictures_app(service: Service) -> FastAPI:
             raise Problem(Code.UNKNOWN_TENANT, "The tenant has no budget yet, so there is nothing to draw.")
         series = await asyncio.to_thread(loss_series, entries, tenant)
         if member is not None and member not in series.members:
-            raise invalid("member", f"must be a filter of this budget: {', '.join(series.members)}")
+            detail = f"member: must be a filter of this budget: {', '.join(series.members)}."
+            raise Problem(Code.NOT_FOUND, detail, {"field": "member"})
         if format == "json":
             return JSONResponse(series_to_wire(series))
         # matplotlib keeps state of its own: one picture at a time in a process, and more replicas for more.

@@ -130,7 +130,7 @@ def plan_router(
         scope = _Scope(dataset_scope(dataset_id, partition), dataset.budget, dataset.exposure(partition))
         return _Standing((own, scope), dataset)
 
-    async def hold(body: PlanBody, tenant_id: str, estimate: _Estimate, key: str | None, token: str) -> dict[str, Any]:
+    async def hold(body: PlanBody, tenant_id: str, estimate: _Estimate, key: str, token: str) -> dict[str, Any]:
         charge = {
             "tenant_id": tenant_id,
             "job_id": body.job_id,
@@ -145,9 +145,7 @@ def plan_router(
         }
         given = {name: value for name, value in charge.items() if value is not None}
         try:
-            answer: dict[str, Any] = await client().send(
-                calls.allocate(given, idempotency_key(key, None, str(body.job_id))), token=token
-            )
+            answer: dict[str, Any] = await client().send(calls.allocate_keyed(given, key), token=token)
         except calls.RefusedError as error:
             raise relayed(error.document) from None
         except calls.ServiceUnreachableError as error:
@@ -164,6 +162,7 @@ def plan_router(
         key_header: Annotated[str | None, Header(alias="Idempotency-Key")] = None,
     ) -> dict[str, Any]:
         tenant_id = asking.tenant(body.tenant_id, Action.PLAN)
+        key = idempotency_key(key_header, None, str(body.job_id))
         _check_hold(body)
         check_scopes(body.dataset_id, body.partition)
         known = await standing(tenant_id, body.dataset_id, body.partition)
@@ -172,7 +171,7 @@ def plan_router(
         answer = _answer(body, estimate)
         if body.hold:
             token = request.headers["authorization"].partition(" ")[2]
-            answer["hold"] = await hold(body, tenant_id, estimate, key_header, token)
+            answer["hold"] = await hold(body, tenant_id, estimate, key, token)
             answer["status"] = "held"
         await store().store_plan(tenant_id, answer["plan_id"], json.dumps(answer))
         return answer

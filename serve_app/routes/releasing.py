@@ -108,7 +108,7 @@ class Releases:
             Problem: If it is refused, or a part of the service does not answer.
         """
         order = await self._order(asking, body, asking.key)
-        response = await self._sent(calls.allocate(order.charge, order.key), asking.token)
+        response = await self._sent(calls.allocate_keyed(order.charge, order.key), asking.token)
         replayed = response.headers.get("idempotency-replayed") == "true"
         return await self._fulfilled(order, Charged(response.json(), replayed))
 

@@ -17,7 +17,7 @@ from accounting.ledger.entry import Entry, EntryKind
 from accounting.ledger.postgres import PostgresLedgerStore
 from accounting.ledger.postgres_recorder import LATEST, SQL, PostgresRecorder
 from accounting.policy import SetBudget, decide_budget, renewal
-from accounting.storage.migrate import DatabaseUrls
+from accounting.storage.urls import DatabaseUrls
 from tests.databases import new_database
 from tests.ledgers import asked, ended, loss, opened, spent
 from tests.support import new_name

@@ -305,15 +305,15 @@ def test_proofs_of_what_is_not_there_are_refused(spender: Caller, auditor: Calle
     assert_problem(spender.get(inclusion), 422, "invalid_request", "seq")
     assert_problem(spender.get(inclusion, params={"seq": 0}), 422, "invalid_request", "seq")
     small = {"seq": 4, "size": logged[-1]["position"]}
-    assert_problem(spender.get(inclusion, params=small), 422, "invalid_request", "size")
+    assert_problem(spender.get(inclusion, params=small), 404, "not_found", "size")
     huge = 9_007_199_254_740_991
-    assert_problem(spender.get(inclusion, params={"seq": 1, "size": huge}), 422, "invalid_request", "size")
+    assert_problem(spender.get(inclusion, params={"seq": 1, "size": huge}), 404, "not_found", "size")
     assert_problem(auditor.get(inclusion, params={"seq": 1}), 422, "invalid_request", "tenant_id")
     assert_problem(auditor.get(inclusion, params={"seq": 1, "tenant_id": "a b"}), 422, "invalid_request", "tenant_id")
     unknown = {"seq": 1, "tenant_id": new_name("tenant")}
     assert_problem(auditor.get(inclusion, params=unknown), 404, "not_found", "seq")
-    assert_problem(spender.get(consistency, params={"first": 2, "second": 1}), 422, "invalid_request", "first")
-    assert_problem(spender.get(consistency, params={"first": 0, "second": huge}), 422, "invalid_request", "second")
+    assert_problem(spender.get(consistency, params={"first": 2, "second": 1}), 404, "not_found", "first")
+    assert_problem(spender.get(consistency, params={"first": 0, "second": huge}), 404, "not_found", "second")
     assert_problem(spender.get(consistency), 422, "invalid_request", "first")
 
 

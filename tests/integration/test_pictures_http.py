@@ -68,7 +68,7 @@ def test_each_filter_of_the_budget_can_be_drawn(engine: Caller) -> None:
 
 def test_a_filter_that_the_budget_lacks_is_refused(engine: Caller) -> None:
     """A kind of filter that exists elsewhere is refused by name, with those there are here."""
-    document = assert_problem(engine.get(PICTURE, params={"member": "gdp"}), 422, "invalid_request", "member")
+    document = assert_problem(engine.get(PICTURE, params={"member": "gdp"}), 404, "not_found", "member")
     assert "basic, renyi" in document["detail"]
 
 

@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from accounting.ledger.entry import Entry
+from accounting.ledger.homes import MAIN
 from accounting.ledger.memory import MemoryLedgerStore
 from accounting.ledger.store import LedgerStore, StoreUnavailableError, Tail, Wanted
 from deployments.budget.owner import OverloadedError
@@ -55,7 +56,8 @@ async def serving(
     async def open_store() -> AsyncIterator[LedgerStore]:
         yield store
 
-    app = create_budget_app(Settings.model_validate({"home": home, **changes}), VERIFIER, open_store, standing)
+    standings = {} if standing is None else {MAIN: standing}
+    app = create_budget_app(Settings.model_validate({"home": home, **changes}), VERIFIER, open_store, standings)
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     async with (
         app.app.router.lifespan_context(app.app),
