@@ -109,7 +109,8 @@ def own_port() -> int:
             probe.bind(("127.0.0.1", 0))
             port: int = probe.getsockname()[1]
         share = port % PORT_SHARES
-        if share % workers == worker and share not in _taken:
+        # Not by remainders: the system hands out odd ports before even ones.
+        if share * workers // PORT_SHARES == worker and share not in _taken:
             _taken.add(share)
             return port
 
