@@ -4,6 +4,7 @@ import asyncio
 import json
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from decimal import Decimal
@@ -261,12 +262,13 @@ def test_what_cannot_be_put_side_by_side_is_refused(live: Live, owner: Caller, s
 
 async def test_a_report_is_written_once_and_nobody_waits_for_it_but_who_asked() -> None:
     """Two who ask for it get the same one, and the event loop turns on meanwhile."""
-    job, writer, turns = facts_of(target_epsilon=facts().spent.epsilon), Writer(), 0
+    job, writer, held = facts_of(target_epsilon=facts().spent.epsilon), Writer(), threading.Event()
+    writer._thread.submit(held.wait)
     both = asyncio.gather(writer.file(job, "svg"), writer.file(job, "svg"))
-    while not both.done():
+    for _ in range(100):
         await asyncio.sleep(0)
-        turns += 1
-    first, second = both.result()
+    # Written on the loop itself, it would be there by now.
+    assert not both.done()
+    held.set()
+    first, second = await both
     assert first is second
-    # On the loop itself it would have been done after the first few.
-    assert turns > 100
