@@ -9,10 +9,10 @@ PORT ?= 8000
 run: $(VENV)/.service
 	@$(BIN)/python -m serve_app.quickstart.run --port $(PORT)
 
-# Laws are tried on fewer examples than by pytest alone; the tests with clusters of their own come last.
+# Laws are tried on fewer examples than by pytest alone; the tests with clusters of their own come last, alone.
 test: $(VENV)/.dev $(VENV)/.system
 	HYPOTHESIS_PROFILE=brief $(BIN)/python -m pytest --cov -q -n 2 --dist loadfile tests/reference tests/unit tests/integration
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile tests/acceptance
+	$(BIN)/python -m pytest -q tests/acceptance
 
 # Schemathesis over the whole interface, for as long as FUZZ_ARGS says.
 fuzz: $(VENV)/.dev

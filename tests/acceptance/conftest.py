@@ -1,11 +1,13 @@
 """A real service, started as a user starts it: its own data folder, port, Postgres and Ray cluster."""
 
+import fcntl
 import os
 import socket
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -82,8 +84,21 @@ class LiveService:
         return found
 
 
+@contextmanager
+def _alone() -> Iterator[None]:
+    """One Ray starts at a time: of two, both may find the same port free, and one would end."""
+    with (Path(tempfile.gettempdir()) / "prv-acceptance.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 def cli(*arguments: str, home: Path, **settings: str) -> subprocess.CompletedProcess[str]:
     """Runs ``privacy-engine`` with its state in that folder, and with settings from the environment."""
+    with _alone() if "up" in arguments else nullcontext():
+        return _run(*arguments, home=home, **settings)
+
+
+def _run(*arguments: str, home: Path, **settings: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "serve_app.cli.main", *arguments],
         env={**os.environ, "AUMOS_PRIVACY_HOME": str(home), **settings},
