@@ -38,8 +38,13 @@ class ByHome(Generic[T]):
         return next(iter(self.parts.values()))
 
     async def of(self, tenant_id: str) -> T:
-        """The part of the tenant's database. Raises as `Homes.of` does."""
+        """The part of the tenant's database, which is decided now if it was not. Raises as `Homes.of` does."""
         return self.main if self.homes is None else self.parts[await self.homes.of(tenant_id)]
+
+    async def seen(self, tenant_id: str) -> T:
+        """The part to look into: the tenant's, or the main one for a tenant that lives nowhere. Decides nothing."""
+        name = None if self.homes is None else await self.homes.where(tenant_id)
+        return self.main if name is None else self.parts[name]
 
     async def _shared(self, tenants: Sequence[str]) -> dict[str, list[str]]:
         """The tenants by the name of their database."""
@@ -71,18 +76,17 @@ class LedgersByHome(ByHome[PostgresLedgerStore]):
 
     async def tails(self, wanted: Mapping[str, Wanted]) -> dict[str, Tail]:
         """See `LedgerStore.tails`. Of no tenants at all, each database is asked for a sign of life."""
-        shared = await self._shared(list(wanted)) if wanted else {name: [] for name in self.parts}
-        found = await asyncio.gather(
-            *(
-                self.parts[name].tails({tenant: wanted[tenant] for tenant in tenants})
-                for name, tenants in shared.items()
-            )
+        asked: dict[PostgresLedgerStore, dict[str, Wanted]] = (
+            {} if wanted else {part: {} for part in self.parts.values()}
         )
+        for tenant, what in wanted.items():
+            asked.setdefault(await self.seen(tenant), {})[tenant] = what
+        found = await asyncio.gather(*(part.tails(of_tenants) for part, of_tenants in asked.items()))
         return {tenant: tail for tails in found for tenant, tail in tails.items()}
 
     async def datasets(self, tenant_id: str) -> list[DatasetState]:
         """See `LedgerStore.datasets`."""
-        return await (await self.of(tenant_id)).datasets(tenant_id)
+        return await (await self.seen(tenant_id)).datasets(tenant_id)
 
     async def record_denials(self, denials: Sequence[Denial]) -> None:
         """See `LedgerStore.record_denials`."""
@@ -92,19 +96,19 @@ class LedgersByHome(ByHome[PostgresLedgerStore]):
 
     async def denials(self, tenant_id: str, limit: int = 1000) -> list[Denial]:
         """See `LedgerStore.denials`."""
-        return await (await self.of(tenant_id)).denials(tenant_id, limit)
+        return await (await self.seen(tenant_id)).denials(tenant_id, limit)
 
     async def allocation(self, tenant_id: str, allocation_id: str) -> list[Entry]:
         """See `LedgerStore.allocation`."""
-        return await (await self.of(tenant_id)).allocation(tenant_id, allocation_id)
+        return await (await self.seen(tenant_id)).allocation(tenant_id, allocation_id)
 
     async def job(self, tenant_id: str, job_id: str, limit: int = 1000) -> list[Entry]:
         """See `LedgerStore.job`."""
-        return await (await self.of(tenant_id)).job(tenant_id, job_id, limit)
+        return await (await self.seen(tenant_id)).job(tenant_id, job_id, limit)
 
     async def history(self, tenant_id: str, after: int = 0, limit: int = 1000) -> list[Entry]:
         """See `LedgerStore.history`."""
-        return await (await self.of(tenant_id)).history(tenant_id, after, limit)
+        return await (await self.seen(tenant_id)).history(tenant_id, after, limit)
 
     async def store_release(self, tenant_id: str, allocation_id: str, ciphertext: bytes) -> bytes:
         """Keeps an encrypted release."""
@@ -112,7 +116,7 @@ class LedgersByHome(ByHome[PostgresLedgerStore]):
 
     async def release(self, tenant_id: str, allocation_id: str) -> bytes | None:
         """An allocation's stored release."""
-        return await (await self.of(tenant_id)).release(tenant_id, allocation_id)
+        return await (await self.seen(tenant_id)).release(tenant_id, allocation_id)
 
     async def store_plan(self, tenant_id: str, plan_id: str, body: str) -> None:
         """Keeps a priced plan."""
@@ -120,7 +124,7 @@ class LedgersByHome(ByHome[PostgresLedgerStore]):
 
     async def plan(self, tenant_id: str, plan_id: str) -> str | None:
         """A stored plan."""
-        return await (await self.of(tenant_id)).plan(tenant_id, plan_id)
+        return await (await self.seen(tenant_id)).plan(tenant_id, plan_id)
 
 
 class TasksByHome(ByHome[PostgresTasks]):
@@ -128,15 +132,15 @@ class TasksByHome(ByHome[PostgresTasks]):
 
     async def task(self, tenant_id: str, task_id: str) -> StoredTask | None:
         """A task of the tenant."""
-        return await (await self.of(tenant_id)).task(tenant_id, task_id)
+        return await (await self.seen(tenant_id)).task(tenant_id, task_id)
 
     async def tasks(self, tenant_id: str, limit: int = 100) -> list[StoredTask]:
         """A tenant's tasks."""
-        return await (await self.of(tenant_id)).tasks(tenant_id, limit)
+        return await (await self.seen(tenant_id)).tasks(tenant_id, limit)
 
     async def states(self, tenant_id: str, task_id: str, after: int = 0, limit: int = 100) -> list[StoredState]:
         """A task's states."""
-        return await (await self.of(tenant_id)).states(tenant_id, task_id, after, limit)
+        return await (await self.seen(tenant_id)).states(tenant_id, task_id, after, limit)
 
     async def advance(self, tenant_id: str, task_id: str, number: int, state: str, *, over: bool) -> None:
         """Stores a task's next state."""
@@ -165,15 +169,15 @@ class TasksByHome(ByHome[PostgresTasks]):
 
     async def file(self, tenant_id: str, dataset_id: str) -> StoredFile | None:
         """The newest file of a data set."""
-        return await (await self.of(tenant_id)).file(tenant_id, dataset_id)
+        return await (await self.seen(tenant_id)).file(tenant_id, dataset_id)
 
     async def versions(self, tenant_id: str) -> list[StoredFile]:
         """Every file that the tenant ever stored."""
-        return await (await self.of(tenant_id)).versions(tenant_id)
+        return await (await self.seen(tenant_id)).versions(tenant_id)
 
     async def files(self, tenant_id: str) -> list[StoredFile]:
         """The newest file of each data set."""
-        return await (await self.of(tenant_id)).files(tenant_id)
+        return await (await self.seen(tenant_id)).files(tenant_id)
 
 
 class AnalyticsByHome:
@@ -185,7 +189,7 @@ class AnalyticsByHome:
     @asynccontextmanager
     async def of(self, tenant_id: str) -> AsyncIterator[Snapshot]:
         """A tenant's ledger at one moment."""
-        part = await self._at.of(tenant_id)
+        part = await self._at.seen(tenant_id)
         async with part.of(tenant_id) as snapshot:
             yield snapshot
 

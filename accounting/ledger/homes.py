@@ -113,19 +113,39 @@ class Homes:
         asking = self._asking.get(tenant_id)
         if asking is None:
             # Asked once for all who wait, who then go on in the order in which they came.
-            asking = self._asking[tenant_id] = asyncio.ensure_future(self._found(tenant_id))
+            asking = self._asking[tenant_id] = asyncio.ensure_future(self._decided(tenant_id))
             asking.add_done_callback(lambda _: self._asking.pop(tenant_id))
         return await asyncio.shield(asking)
 
-    async def _found(self, tenant_id: str) -> str:
-        name = await self._directory.home(tenant_id) or await self._settled(tenant_id)
+    async def where(self, tenant_id: str) -> str | None:
+        """Where the tenant lives, for whoever only looks: nothing is written down. None if it lives nowhere yet.
+
+        Raises:
+            HomeError: As `of` does.
+            StoreUnavailableError: Likewise.
+        """
+        name = self._known.get(tenant_id) or await self._directory.home(tenant_id)
+        if name is None:
+            return await self._with_entries(tenant_id)
         await self._check(name)
+        return self._remembered(tenant_id, name)
+
+    async def _decided(self, tenant_id: str) -> str:
+        name = await self._directory.home(tenant_id)
+        if name is None:
+            found = await self._with_entries(tenant_id)
+            name = await self._directory.settle(tenant_id, found or proposed_home(tenant_id, self._for_new))
+        await self._check(name)
+        return self._remembered(tenant_id, name)
+
+    def _remembered(self, tenant_id: str, name: str) -> str:
         self._known[tenant_id] = name
         if len(self._known) > REMEMBERED:
             self._known.popitem(last=False)
         return name
 
-    async def _settled(self, tenant_id: str) -> str:
+    async def _with_entries(self, tenant_id: str) -> str | None:
+        """The database that has entries of the tenant; None if none has. Every one is asked."""
         found = []
         for name, database in self._databases.items():
             await self._check(name)
@@ -133,7 +153,7 @@ class Homes:
                 found.append(name)
         if len(found) > 1:
             raise HomeError(f"{tenant_id} has entries in more than one database: {', '.join(found)}")
-        return await self._directory.settle(tenant_id, *found or [proposed_home(tenant_id, self._for_new)])
+        return found[0] if found else None
 
     async def _check(self, name: str) -> None:
         """Makes sure that the database under that name is the one of that name: addresses can be mixed up."""

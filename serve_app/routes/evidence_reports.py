@@ -71,7 +71,7 @@ def evidence_router(
             raise invalid("until", "must be later than since")
         async with writing:
             ledger = await _ledger(reader(), tenant, since, until)
-            facts = await _evidence(Framework(body.framework), ledger, store(), await logs().of(tenant), keys())
+            facts = await _evidence(Framework(body.framework), ledger, store(), await logs().seen(tenant), keys())
             return await asyncio.to_thread(_answer, facts, body.format)
 
     return router

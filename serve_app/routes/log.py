@@ -72,7 +72,7 @@ def create_log_app(service: Service) -> FastAPI:
                 raise Problem(Code.NOT_FOUND, detail, {"field": "database"})
             return logs[-1].parts[database]
         tenant = named if asking.tenant_id == ANY_TENANT else asking.tenant_id
-        return logs[-1].main if tenant is None else await logs[-1].of(tenant)
+        return logs[-1].main if tenant is None else await logs[-1].seen(tenant)
 
     def entries_in(kept: LogKeeping, tenant: str | None) -> Read:
         return kept.log.read if tenant is None else partial(kept.log.read_of, tenant)

@@ -70,7 +70,7 @@ def create_proofs_app(service: Service) -> FastAPI:
         if (allocation_id is not None) + (plan_id is not None) + history != 1:
             reason = "or plan_id or history=true: name one thing to prove; a job's proof is at its name"
             raise invalid("allocation_id", reason)
-        prover = await provers[-1].of(tenant)
+        prover = await provers[-1].seen(tenant)
         with timed(catalogue.PROOF_SECONDS, format):
             if allocation_id is not None:
                 document = await prover.prove_allocation(tenant, allocation_id)
@@ -92,7 +92,7 @@ def create_proofs_app(service: Service) -> FastAPI:
         about(job_id=job_id)
         tenant = asking.tenant(tenant_id, Action.READ_PROOFS)
         with timed(catalogue.PROOF_SECONDS, format):
-            document = await (await provers[-1].of(tenant)).prove_job(tenant, job_id)
+            document = await (await provers[-1].seen(tenant)).prove_job(tenant, job_id)
             return await _answer(document, format)
 
     return app

@@ -12,6 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from accounting.ledger.homes import MAIN
+from accounting.ledger.postgres_homes import PostgresDirectory
 from accounting.storage.migrate import name_database
 from accounting.storage.urls import DatabaseUrls
 from proofs.checker import verify_document
@@ -166,6 +167,20 @@ def test_each_log_is_audited_by_its_name(two: Two, callers: dict[str, Caller], n
         audited = CliRunner().invoke(app, ["audit", "--database", name, *who, *place, "--json"])
         assert audited.exit_code == 0, audited.output
         assert json.loads(audited.stdout)["found"] == 0
+
+
+async def test_an_auditor_of_all_who_names_a_stranger_leaves_nothing_behind(two: Two) -> None:
+    """Neither a budget nor a home is written down for a tenant that nobody knows."""
+    auditor, stranger = two.live.caller("*", "auditor"), new_name("stranger")
+    for path in (
+        f"budget/{stranger}",
+        f"analytics/budget-summary?tenant_id={stranger}",
+        f"proof/job?tenant_id={stranger}",
+    ):
+        assert auditor.get(f"{PREFIX}/{path}").status_code == 404
+    directory = await PostgresDirectory.open(two.databases[MAIN].urls.service)
+    assert await directory.home(stranger) is None
+    await directory.close()
 
 
 def test_all_tenants_are_listed_together(two: Two, callers: dict[str, Caller]) -> None:

@@ -97,6 +97,18 @@ async def test_who_was_there_before_stays_there() -> None:
     assert homes.known("another") is None
 
 
+async def test_who_only_looks_decides_nothing() -> None:
+    """To ask where a tenant lives writes nothing down, so anybody may name whom they like; what is known is told."""
+    directory, stores = MemoryDirectory(), databases(*NAMES)
+    homes = Homes(directory, stores, ["east"])
+    assert await homes.where("nobody") is None
+    assert await directory.home("nobody") is None
+    await stores["west"].append([opened("acme")])
+    assert await homes.where("acme") == "west"
+    assert await homes.of("acme") == await homes.where("acme") == "west"
+    assert await homes.of("nobody") == await homes.where("nobody") == "east"
+
+
 async def test_a_database_that_cannot_be_asked_decides_nothing() -> None:
     """It might have the tenant's entries; once it answers, the tenant is given a home."""
     stores = databases("main", "east") | {"west": Away("west")}
