@@ -1,9 +1,10 @@
 """What happens while somebody looks appears without a reload."""
 
+import asyncio
 from typing import Any
 
 import httpx
-from playwright.async_api import expect
+from playwright.async_api import Route, expect
 
 from serve_app.service import PREFIX
 from tests.browser import Visitor
@@ -46,6 +47,33 @@ async def test_news_keep_the_focus_and_what_was_opened(visitor: Visitor, live: L
     assert live.caller(admin.tenant).allocate(epsilon="1").status_code == 200
     await expect(page.locator("#left-now")).to_contain_text("1 of 3 ε")
     await expect(page.locator("#tenant-filters")).to_have_attribute("open", "")
+
+
+async def test_a_busy_ledger_is_looked_at_once_at_a_time_and_shown(visitor: Visitor, live: Live) -> None:
+    """However fast events arrive and however slow the answers are: no second look begins before the first is shown."""
+    admin = live.new("admin", epsilon="100")
+    page, under_way, most = visitor.page, 0, 0
+    await visitor.enter(admin, "budget")
+    await expect(page.locator(".live")).to_have_text("Live")
+
+    async def slowly(route: Route) -> None:
+        nonlocal under_way, most
+        under_way += 1
+        most = max(most, under_way)
+        await asyncio.sleep(1)
+        under_way -= 1
+        await route.continue_()
+
+    await page.route("**/analytics/burn-rate*", slowly)
+    for number in range(25):
+        answer = await asyncio.to_thread(live.caller(admin.tenant).allocate, epsilon="1")
+        assert answer.status_code == 200
+        await asyncio.sleep(0.1)
+        if number == 20:
+            # Some of it is shown while more goes on.
+            await expect(page.locator("#left-now")).not_to_contain_text("100 of 100 ε")
+    await expect(page.locator("#left-now")).to_contain_text("75 of 100 ε")
+    assert most == 1
 
 
 async def test_a_refusal_appears_without_a_reload(visitor: Visitor, live: Live) -> None:

@@ -6,6 +6,7 @@ import { follow } from "./live.js";
 
 const PULSE = 3_000;
 const GATHER = 400;
+const REST = 3;
 const SILENT = 5_000;
 
 const announcer = document.getElementById("announcer");
@@ -75,6 +76,8 @@ export class Liveness {
     this.felt = null;
     clearTimeout(this.gathering);
     this.gathering = null;
+    this.news = false;
+    this.restUntil = 0;
     this.count = 0;
     this.shown();
   }
@@ -82,15 +85,29 @@ export class Liveness {
   // Several events in a moment make the view new once, and are told once in a while.
   happened() {
     this.count += 1;
-    this.gathering ??= setTimeout(() => {
-      this.gathering = null;
-      this.renew();
-    }, GATHER);
+    this.news = true;
+    this.gather();
     this.telling ??= setTimeout(() => {
       this.telling = null;
       announce(this.count === 1 ? "One new event." : `${this.count} new events.`);
       this.count = 0;
     }, SILENT);
+  }
+
+  // One renewal at a time, and after each a rest of some times what it took: a busy ledger with a long history is not
+  // asked more often than it can answer, and what is asked is shown before more is asked.
+  gather() {
+    if (this.gathering !== null || !this.news) return;
+    this.gathering = setTimeout(async () => {
+      const mine = this.gathering;
+      const began = performance.now();
+      this.news = false;
+      await this.renew();
+      if (mine !== this.gathering) return;
+      this.restUntil = performance.now() + REST * (performance.now() - began);
+      this.gathering = null;
+      this.gather();
+    }, Math.max(GATHER, this.restUntil - performance.now()));
   }
 
   say(key, state) {
