@@ -1,13 +1,11 @@
 """A real service, started as a user starts it: its own data folder, port, Postgres and Ray cluster."""
 
-import fcntl
 import os
 import socket
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,15 +15,20 @@ import pytest
 from accounting.storage import embedded
 from serve_app.auth.keys import KeyRing
 from serve_app.auth.tokens import mint_token
-from serve_app.environment import PORT_SHARES
 from serve_app.runner import find_running
 
 TWO_OWNERS = {"AUMOS_PRIVACY_BUDGET_REPLICAS": "2"}
 
 
-@dataclass(frozen=True)
+@dataclass
 class LiveService:
-    """A service that runs in processes of its own."""
+    """A service that runs in processes of its own.
+
+    Attributes:
+        url: Where it answers.
+        home: Its data folder.
+        pid: The process that started all others; another one once it was started again.
+    """
 
     url: str
     home: Path
@@ -84,21 +87,8 @@ class LiveService:
         return found
 
 
-@contextmanager
-def _alone() -> Iterator[None]:
-    """One Ray starts at a time: of two, both may find the same port free, and one would end."""
-    with (Path(tempfile.gettempdir()) / "prv-acceptance.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
 def cli(*arguments: str, home: Path, **settings: str) -> subprocess.CompletedProcess[str]:
     """Runs ``privacy-engine`` with its state in that folder, and with settings from the environment."""
-    with _alone() if "up" in arguments else nullcontext():
-        return _run(*arguments, home=home, **settings)
-
-
-def _run(*arguments: str, home: Path, **settings: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "serve_app.cli.main", *arguments],
         env={**os.environ, "AUMOS_PRIVACY_HOME": str(home), **settings},
@@ -109,31 +99,12 @@ def _run(*arguments: str, home: Path, **settings: str) -> subprocess.CompletedPr
     )
 
 
-_taken: set[int] = set()
-
-
-def own_port() -> int:
-    """A free port for a service whose replicas' ports are nobody else's either.
-
-    They follow from the port (`serve_app.environment`). Of several pytest workers each has its own share of them.
-    """
-    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
-    while True:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port: int = probe.getsockname()[1]
-        share = port % PORT_SHARES
-        # Not by remainders: the system hands out odd ports before even ones.
-        if share * workers // PORT_SHARES == worker and share not in _taken:
-            _taken.add(share)
-            return port
-
-
 @pytest.fixture(scope="session")
 def live_service() -> Iterator[LiveService]:
-    """One service for all acceptance tests of a pytest worker, with two owners of budgets."""
-    port = own_port()
+    """One service for all acceptance tests, with two owners of budgets."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
     with tempfile.TemporaryDirectory(prefix="prv-", ignore_cleanup_errors=True) as folder:
         home = Path(folder) / "home"
         started = cli("up", "--detach", "--port", str(port), home=home, **TWO_OWNERS)

@@ -6,7 +6,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import httpx
@@ -14,7 +13,7 @@ import psutil
 import pytest
 
 from serve_app.runner import find_running
-from tests.acceptance.conftest import LiveService, cli, own_port
+from tests.acceptance.conftest import TWO_OWNERS, LiveService, cli
 
 pytestmark = pytest.mark.cluster
 
@@ -94,25 +93,22 @@ def test_a_taken_port_is_told_before_anything_is_started(tmp_path: Path) -> None
     assert not (tmp_path / "home" / "postgres").exists()
 
 
-def test_ctrl_c_stops_all_that_was_started_and_a_second_start_keeps_the_ledger() -> None:
+def test_ctrl_c_stops_all_that_was_started_and_a_second_start_keeps_the_ledger(live_service: LiveService) -> None:
     """After SIGINT no process is left; after the next start the budget is where it was."""
-    port = str(own_port())
-    with tempfile.TemporaryDirectory(prefix="prv-", ignore_cleanup_errors=True) as folder:
-        home = Path(folder) / "home"
-        assert cli("up", "--detach", "--port", port, home=home).returncode == 0
-        running = find_running(home)
-        assert running is not None
-        spent = cli("allocate", "--tenant", "kept", "--epsilon", "0.75", "--job", "before", home=home)
-        assert spent.returncode == 0, spent.stderr
-        supervisor = psutil.Process(running.pid)
-        postgres = psutil.Process(int((home / "postgres" / "postmaster.pid").read_text().splitlines()[0]))
-        started = [supervisor, postgres, *supervisor.children(recursive=True)]
-        supervisor.send_signal(signal.SIGINT)
-        _, alive = psutil.wait_procs(started, timeout=60)
-        assert alive == []
-        assert cli("up", "--detach", "--port", port, home=home).returncode == 0
-        try:
-            answer = json.loads(cli("budget", "--tenant", "kept", "--json", home=home).stdout)
-            assert answer["exact"]["used_epsilon"] == "0.75"
-        finally:
-            assert cli("down", home=home).returncode == 0
+    home, port = live_service.home, live_service.url.rpartition(":")[2]
+    spent = cli("allocate", "--tenant", "kept", "--epsilon", "0.75", "--job", "before", home=home)
+    assert spent.returncode == 0, spent.stderr
+    supervisor, postgres = psutil.Process(live_service.pid), live_service.postmaster()
+    assert postgres is not None
+    started = [supervisor, postgres, *supervisor.children(recursive=True)]
+    supervisor.send_signal(signal.SIGINT)
+    _, alive = psutil.wait_procs(started, timeout=60)
+    assert alive == []
+    assert find_running(home) is None
+    again = cli("up", "--detach", "--port", port, home=home, **TWO_OWNERS)
+    assert again.returncode == 0, again.stderr
+    running = find_running(home)
+    assert running is not None
+    live_service.pid = running.pid
+    answer = json.loads(cli("budget", "--tenant", "kept", "--json", home=home).stdout)
+    assert answer["exact"]["used_epsilon"] == "0.75"

@@ -1,4 +1,5 @@
 -- What is read to look back on a ledger, each statement under its name. Sums are exact decimals.
+-- `recorded_at > '-infinity'` always holds; only with it may a statement use the index prv_ledger_charged.
 
 -- name: enter_tenant
 SELECT set_config('prv.tenants', ARRAY[$1::text]::text, true), clock_timestamp();
@@ -18,7 +19,8 @@ SELECT (recorded_at AT TIME ZONE 'UTC')::date AS day, nullif(source_engine, '') 
        sum(CASE WHEN kind IN ('consumed', 'held') THEN epsilon ELSE -epsilon END) AS epsilon,
        count(*) FILTER (WHERE kind IN ('consumed', 'held')) AS operations
 FROM prv_ledger
-WHERE tenant_id = $1 AND recorded_at >= $2 AND recorded_at < $3 AND epsilon IS NOT NULL
+WHERE tenant_id = $1 AND recorded_at >= $2 AND recorded_at < $3 AND recorded_at > '-infinity'
+  AND epsilon IS NOT NULL
   AND ($4::text IS NULL OR dataset_id = $4)
 GROUP BY 1, 2 ORDER BY 1, 2;
 
@@ -26,7 +28,7 @@ GROUP BY 1, 2 ORDER BY 1, 2;
 SELECT moment, last.body
 FROM unnest($2::timestamptz[]) AS moment
 CROSS JOIN LATERAL (
-    SELECT body FROM prv_ledger WHERE tenant_id = $1 AND recorded_at < moment
+    SELECT body FROM prv_ledger WHERE tenant_id = $1 AND recorded_at < moment AND recorded_at > '-infinity'
     ORDER BY recorded_at DESC, seq DESC LIMIT 1
 ) AS last;
 
@@ -34,7 +36,7 @@ CROSS JOIN LATERAL (
 SELECT moment, touched.body
 FROM unnest($2::timestamptz[]) AS moment
 CROSS JOIN LATERAL (
-    SELECT seq FROM prv_ledger WHERE tenant_id = $1 AND recorded_at < moment
+    SELECT seq FROM prv_ledger WHERE tenant_id = $1 AND recorded_at < moment AND recorded_at > '-infinity'
     ORDER BY recorded_at DESC, seq DESC LIMIT 1
 ) AS last
 CROSS JOIN LATERAL (
@@ -47,7 +49,7 @@ CROSS JOIN LATERAL (
 -- name: open_holds
 SELECT count(*) FILTER (WHERE kind = 'held')
      - count(*) FILTER (WHERE kind IN ('committed', 'voided', 'expired_spent'))
-FROM prv_ledger WHERE tenant_id = $1;
+FROM prv_ledger WHERE tenant_id = $1 AND recorded_at > '-infinity';
 
 -- name: denied
 SELECT count(*) FROM prv_denial WHERE tenant_id = $1 AND recorded_at >= $2;
@@ -85,7 +87,7 @@ CROSS JOIN LATERAL (
     SELECT recorded_at FROM prv_ledger WHERE tenant_id = tenant.tenant_id ORDER BY seq LIMIT 1
 ) AS first
 LEFT JOIN LATERAL (
-    SELECT body FROM prv_ledger WHERE tenant_id = tenant.tenant_id AND recorded_at < $3
+    SELECT body FROM prv_ledger WHERE tenant_id = tenant.tenant_id AND recorded_at < $3 AND recorded_at > '-infinity'
     ORDER BY recorded_at DESC, seq DESC LIMIT 1
 ) AS before ON true;
 

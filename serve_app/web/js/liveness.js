@@ -52,27 +52,30 @@ export class Liveness {
   // Asks for a small thing again and again, and makes the view new when it has changed.
   feel(pulse, tenant) {
     if (this.felt?.pulse === pulse && this.felt?.tenant === tenant) return;
-    clearInterval(this.timer);
+    clearTimeout(this.timer);
     this.states.delete("pulse");
     const felt = (this.felt = { pulse, tenant });
     if (!pulse) return;
-    const beat = async () => {
-      if (document.visibilityState !== "visible") return;
+    const ask = async () => {
       const found = await pulse(tenant).catch(() => null);
       if (felt !== this.felt) return;
       this.say("pulse", found === null ? "reconnecting" : "live");
       if (found !== null && "last" in felt && felt.last !== found) this.happened();
       if (found !== null) felt.last = found;
     };
+    const beat = async () => {
+      const began = performance.now();
+      if (document.visibilityState === "visible") await ask();
+      if (felt === this.felt) this.timer = setTimeout(beat, Math.max(PULSE, REST * (performance.now() - began)));
+    };
     beat();
-    this.timer = setInterval(beat, PULSE);
   }
 
   stop() {
     for (const stream of this.open?.values() ?? []) stream.close();
     this.open = new Map();
     this.states = new Map();
-    clearInterval(this.timer);
+    clearTimeout(this.timer);
     this.felt = null;
     clearTimeout(this.gathering);
     this.gathering = null;
@@ -85,8 +88,7 @@ export class Liveness {
   // Several events in a moment make the view new once, and are told once in a while.
   happened() {
     this.count += 1;
-    this.news = true;
-    this.gather();
+    this.refresh();
     this.telling ??= setTimeout(() => {
       this.telling = null;
       announce(this.count === 1 ? "One new event." : `${this.count} new events.`);
@@ -94,8 +96,13 @@ export class Liveness {
     }, SILENT);
   }
 
-  // One renewal at a time, and after each a rest of some times what it took: a busy ledger with a long history is not
-  // asked more often than it can answer, and what is asked is shown before more is asked.
+  refresh() {
+    this.news = true;
+    this.gather();
+  }
+
+  // One renewal at a time, and after each a rest of some times what it took, as between two pulses: a busy ledger with a
+  // long history is not asked more often than it can answer, and what is asked is shown before more is asked.
   gather() {
     if (this.gathering !== null || !this.news) return;
     this.gathering = setTimeout(async () => {
@@ -115,7 +122,7 @@ export class Liveness {
     this.states.set(key, state);
     this.shown();
     // What happened in between is on the page's own account to find out.
-    if (state === "live" && before === "reconnecting") this.renew();
+    if (state === "live" && before === "reconnecting") this.refresh();
   }
 
   shown() {
