@@ -90,6 +90,8 @@ def test_interrupted(tmp_path: Path) -> None:
             [sys.executable, "-m", "serve_app.cli.main", *asked, "--tenant", "acme"],
             stderr=subprocess.PIPE,
             text=True,
+            # A test that runs in the background of a shell would hand on that Ctrl-C means nothing.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         # It has asked, and waits.
         connection: socket.socket = listener.accept()[0]
