@@ -10,8 +10,10 @@ run: $(VENV)/.service
 	@$(BIN)/python -m serve_app.quickstart.run --port $(PORT)
 
 # Laws are tried on fewer examples than by pytest alone; the tests with clusters of their own come last, alone.
+test: export HYPOTHESIS_PROFILE = brief
 test: $(VENV)/.dev $(VENV)/.system
-	HYPOTHESIS_PROFILE=brief $(BIN)/python -m pytest --cov -q -n 2 --dist loadfile tests/reference tests/unit tests/integration
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal -m untraced tests/reference tests/unit
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal -m "not untraced" --cov tests/unit tests/integration
 	$(BIN)/python -m pytest -q tests/acceptance
 
 # Schemathesis over the whole interface, for as long as FUZZ_ARGS says.

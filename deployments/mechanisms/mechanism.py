@@ -16,7 +16,8 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import Any
 
-import opendp.prelude as dp
+from opendp import combinators, domains, measurements, metrics
+from opendp.mod import Measurement, enable_features
 from scipy.special import ndtri
 
 from accounting.calibration import discrete_gaussian_for, discrete_laplace_for, laplace_for
@@ -26,7 +27,7 @@ from accounting.values import InvalidValueError, PrivacyLoss, round_up
 from deployments.mechanisms.agreement import agreed, not_below
 from deployments.mechanisms.query import DataType, Noise, tail_of
 
-dp.enable_features("contrib")
+enable_features("contrib")
 
 NoiseEvent = LaplaceEvent | DiscreteLaplaceEvent | DiscreteGaussianEvent
 """What OpenDP's samplers do. Its Gaussians lie on a grid, of whole numbers or as fine as doubles, and are proven in rho
@@ -65,14 +66,14 @@ class Mechanism:
     length: int | None = None
     charge: PrivacyLoss = field(init=False)
     scale: float = field(init=False)
-    measurement: dp.Measurement = field(init=False, repr=False, compare=False)
+    measurement: Measurement = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         charge = price(self.event, self.delta)
         rho = own_cost(self.event, Currency.RHO)
         assert rho is not None
 
-        def losses(measurement: dp.Measurement) -> list[tuple[float, Decimal]]:
+        def losses(measurement: Measurement) -> list[tuple[float, Decimal]]:
             epsilon = opendp_epsilon(measurement, self.event, self.delta, self.data_type)
             if not isinstance(self.event, DiscreteGaussianEvent):
                 return [(epsilon, charge.epsilon)]
@@ -107,18 +108,18 @@ class Mechanism:
         width = self.scale * float(-ndtri(tail / 2) if gaussian else -math.log(tail))
         return float(math.ceil(width)) if self.data_type == "integer" else width
 
-    def _measurement(self, scale: float) -> dp.Measurement:
+    def _measurement(self, scale: float) -> Measurement:
         # OpenDP reads a plain `int` as 32 bits. A scalar is a vector of one: the L1 and L2 norms are its absolute
         # value.
         whole = self.data_type == "integer"
-        atoms = dp.atom_domain(T="i64") if whole else dp.atom_domain(T="f64", nan=False)
-        domain, grid = dp.vector_domain(atoms), None
+        atoms = domains.atom_domain(T="i64") if whole else domains.atom_domain(T="f64", nan=False)
+        domain, grid = domains.vector_domain(atoms), None
         if self.length is not None and not whole:
-            domain = dp.vector_domain(atoms, size=self.length)
+            domain = domains.vector_domain(atoms, size=self.length)
             grid = max(math.frexp(self.event.sensitivity)[1] - 1 - _GRID_BITS, _FINEST_GRID)
         if not isinstance(self.event, DiscreteGaussianEvent):
-            return dp.m.make_laplace(domain, dp.l1_distance(T="i64" if whole else "f64"), scale, k=grid)
-        return dp.m.make_gaussian(domain, dp.l2_distance(T="f64"), scale, k=grid)
+            return measurements.make_laplace(domain, metrics.l1_distance(T="i64" if whole else "f64"), scale, k=grid)
+        return measurements.make_gaussian(domain, metrics.l2_distance(T="f64"), scale, k=grid)
 
 
 def mechanism_for(noise: Noise, length: int = 1) -> Mechanism:
@@ -170,7 +171,7 @@ def stated_noise(event: NoiseEvent) -> Decimal:
     return event.sigma if isinstance(event, DiscreteGaussianEvent) else event.scale
 
 
-def opendp_epsilon(measurement: dp.Measurement, event: NoiseEvent, delta: Decimal, data_type: DataType) -> float:
+def opendp_epsilon(measurement: Measurement, event: NoiseEvent, delta: Decimal, data_type: DataType) -> float:
     """What OpenDP itself proves of a measurement: the epsilon of its privacy map at the event's sensitivity and delta.
 
     Args:
@@ -182,11 +183,11 @@ def opendp_epsilon(measurement: dp.Measurement, event: NoiseEvent, delta: Decima
     if not isinstance(event, DiscreteGaussianEvent):
         loss: Callable[[float], float] = measurement.map
         return loss(math.ceil(event.sensitivity) if data_type == "integer" else not_below(event.sensitivity))
-    profile: Callable[[float], Any] = dp.c.make_zCDP_to_approxDP(measurement).map
+    profile: Callable[[float], Any] = combinators.make_zCDP_to_approxDP(measurement).map
     return float(profile(not_below(event.sensitivity)).epsilon(-not_below(-delta)))
 
 
-def opendp_rho(measurement: dp.Measurement, event: DiscreteGaussianEvent) -> float:
+def opendp_rho(measurement: Measurement, event: DiscreteGaussianEvent) -> float:
     """The rho that OpenDP itself proves of a Gaussian measurement at the event's sensitivity."""
     loss: Callable[[float], float] = measurement.map
     return loss(not_below(event.sensitivity))

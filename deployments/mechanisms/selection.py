@@ -17,7 +17,8 @@ from decimal import Decimal
 from fractions import Fraction
 from functools import lru_cache
 
-import opendp.prelude as dp
+from opendp import domains, measurements, measures, metrics
+from opendp.mod import Measurement, enable_features
 
 from accounting.calibration import exponential_for
 from accounting.charges import Currency, own_cost
@@ -37,7 +38,7 @@ from accounting.values import (
 from deployments.mechanisms.agreement import agreed, not_below
 from deployments.mechanisms.query import check_privacy_or_noise, checked_numbers, tail_of
 
-dp.enable_features("contrib")
+enable_features("contrib")
 
 SelectionEvent = ExponentialEvent | SelfComposedEvent
 
@@ -130,7 +131,7 @@ class Selector:
     event: SelectionEvent
     charge: PrivacyLoss = field(init=False)
     scale: float = field(init=False)
-    measurement: dp.Measurement = field(init=False, repr=False, compare=False)
+    measurement: Measurement = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         charge = price(self.event)
@@ -140,7 +141,7 @@ class Selector:
         if once.form is not SelectionForm.GUMBEL:
             raise InvalidValueError("form", f"must be {SelectionForm.GUMBEL}: no other is drawn here")
 
-        def losses(made: tuple[dp.Measurement, dp.Measurement]) -> list[tuple[float, Decimal]]:
+        def losses(made: tuple[Measurement, Measurement]) -> list[tuple[float, Decimal]]:
             epsilon, theirs = opendp_losses(*made, once)
             return [(epsilon, charge.epsilon), (theirs, rho.amount)]
 
@@ -177,14 +178,14 @@ class Selector:
         _, count = _once(self.event)
         return self.scale * (math.log(candidates * count) - math.log(tail_of(confidence)))
 
-    def _measurements(self, scale: float) -> tuple[dp.Measurement, dp.Measurement]:
+    def _measurements(self, scale: float) -> tuple[Measurement, Measurement]:
         """The same choices by permute-and-flip, proven in epsilon, and by Gumbel noise, proven in rho."""
         once, count = _once(self.event)
-        domain = dp.vector_domain(dp.atom_domain(T="f64", nan=False))
-        metric = dp.linf_distance(T="f64", monotonic=once.monotonic)
+        domain = domains.vector_domain(domains.atom_domain(T="f64", nan=False))
+        metric = metrics.linf_distance(T="f64", monotonic=once.monotonic)
         pure, concentrated = (
-            dp.m.make_noisy_top_k(domain, metric, measure, count, scale)
-            for measure in (dp.max_divergence(), dp.zero_concentrated_divergence())
+            measurements.make_noisy_top_k(domain, metric, measure, count, scale)
+            for measure in (measures.max_divergence(), measures.zero_concentrated_divergence())
         )
         return pure, concentrated
 
@@ -210,7 +211,7 @@ def selector_for(choice: Choice) -> Selector:
         raise InvalidValueError("epsilon", reason) from None
 
 
-def opendp_losses(pure: dp.Measurement, concentrated: dp.Measurement, once: ExponentialEvent) -> tuple[float, float]:
+def opendp_losses(pure: Measurement, concentrated: Measurement, once: ExponentialEvent) -> tuple[float, float]:
     """What OpenDP proves of two measurements: the epsilon of one, the rho of the other, at the event's sensitivity."""
     losses: list[Callable[[float], float]] = [pure.map, concentrated.map]
     reach = not_below(once.sensitivity)

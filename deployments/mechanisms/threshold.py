@@ -11,13 +11,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-import opendp.prelude as dp
+from opendp import domains, measurements, metrics
+from opendp.mod import Measurement, enable_features
 
 from accounting.events import ClaimEvent
 from accounting.values import InvalidValueError
 from deployments.mechanisms.agreement import agreed, not_below
 
-dp.enable_features("contrib")
+enable_features("contrib")
 
 MAX_THRESHOLD = 10**12
 
@@ -40,7 +41,7 @@ class FrequentValues:
     event: ClaimEvent
     scale: float = field(init=False)
     threshold: int = field(init=False)
-    measurement: dp.Measurement = field(init=False, repr=False, compare=False)
+    measurement: Measurement = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.event.delta == 0:
@@ -67,13 +68,13 @@ class FrequentValues:
         return sorted(named)
 
 
-def _measurement(scale: float, threshold: int) -> dp.Measurement:
-    domain = dp.map_domain(dp.atom_domain(T=str), dp.atom_domain(T="i64"))
-    metric = dp.l01inf_distance(dp.absolute_distance(T="i64"))
-    return dp.m.make_laplace_threshold(domain, metric, scale, threshold)
+def _measurement(scale: float, threshold: int) -> Measurement:
+    domain = domains.map_domain(domains.atom_domain(T=str), domains.atom_domain(T="i64"))
+    metric = metrics.l01inf_distance(metrics.absolute_distance(T="i64"))
+    return measurements.make_laplace_threshold(domain, metric, scale, threshold)
 
 
-def _proven(measurement: dp.Measurement) -> tuple[float, float]:
+def _proven(measurement: Measurement) -> tuple[float, float]:
     """What OpenDP proves where one value's count differs by one: an epsilon and a delta."""
     loss: Callable[[tuple[int, int, int]], tuple[float, float]] = measurement.map
     return loss((1, 1, 1))

@@ -13,6 +13,8 @@ from tests.reference.cases import FILE, Case, UnknownCaseError, case_from, load
 from tests.reference.mechanisms import wire_event
 from tests.unit.test_budget_app import serving
 
+pytestmark = pytest.mark.untraced
+
 CASES = load()
 REJECTED = [case for case in CASES if case.expect.quantity == "rejected"]
 

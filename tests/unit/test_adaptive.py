@@ -37,6 +37,8 @@ from accounting.filters import (
 from accounting.pure import pure_epsilon
 from accounting.values import EXACT, ZERO, InvalidValueError, PrivacyLoss
 
+pytestmark = pytest.mark.untraced
+
 ONE, NOTHING = Fraction(1), Fraction(0)
 EXCESS = Fraction(1, 10**45)
 """How far exp(epsilon) from below may make a delta too large."""

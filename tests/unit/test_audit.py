@@ -20,6 +20,8 @@ from tests.auditing import audited, begun, sentences
 from tests.histories import BUDGETS, DATASETS, EVENTS, PARTED, WHOLE, Scribe, chained, forged
 from tests.ledgers import loss
 
+pytestmark = pytest.mark.untraced
+
 HOUR = timedelta(hours=1)
 
 

@@ -31,6 +31,8 @@ from accounting.events import (
 from accounting.plans import Theorem, price_plan
 from accounting.values import InvalidValueError
 
+pytestmark = pytest.mark.untraced
+
 epsilons = st.decimals("0.001", 50, places=9)
 sensitivities = st.decimals("0.001", 100_000, places=6)
 deltas = st.decimals("0.000000000001", "0.4", places=12)

@@ -28,6 +28,8 @@ from accounting.conversion import (
 )
 from accounting.values import PRICE_PLACES, InvalidValueError
 
+pytestmark = pytest.mark.untraced
+
 STEP = Decimal(1).scaleb(-COST_PLACES)
 DIGITS = 90
 

@@ -35,6 +35,8 @@ from deployments.mechanisms.query import DataType, MechanismName, Noise
 from deployments.mechanisms.selection import Choice, Selector, selector_for
 from serve_app.cli.main import app
 
+pytestmark = pytest.mark.untraced
+
 ONE = Decimal(1)
 HONEST, CAUGHT = 1e-9, 1e-3
 """Beta in audits of what is right, and of what is not."""

@@ -57,6 +57,8 @@ from accounting.values import EXACT, MAX_EPSILON, ZERO, InvalidValueError, Priva
 from tests.ledgers import loss
 from tests.strategies import additive, budgets, claims, events, loss_of, operations
 
+pytestmark = pytest.mark.untraced
+
 ONE = Decimal(1)
 BASIC, RENYI, ZCDP, GDP = FilterKind.BASIC, FilterKind.RENYI, FilterKind.ZCDP, FilterKind.GDP
 HALF = loss("1", "0.5")

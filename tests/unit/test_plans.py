@@ -43,6 +43,8 @@ from accounting.plans import (
 from accounting.saddle_point import OutOfReachError, delta_at
 from accounting.values import ZERO, InvalidValueError, PrivacyLoss
 
+pytestmark = pytest.mark.untraced
+
 ONE, DELTA = Decimal(1), Decimal("0.00001")
 PURE: list[Event] = [
     LaplaceEvent(Decimal(2), ONE),

@@ -30,6 +30,8 @@ from accounting.pld import MAX_DISTINCT, MAX_WIDTH, UNDERSTATED, confirm, pld_ep
 from accounting.saddle_point import ACCURACY, OutOfReachError, delta_at, largest_loss, log_moment
 from accounting.values import InvalidValueError
 
+pytestmark = pytest.mark.untraced
+
 ONE, DELTA = Decimal(1), Decimal("0.00001")
 
 

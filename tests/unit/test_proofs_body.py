@@ -26,6 +26,8 @@ from tests.unit.proofs_helpers import (
     with_body,
 )
 
+pytestmark = pytest.mark.untraced
+
 Change = Callable[[dict[str, Any]], None]
 EVENTFUL = eventful_ledger()
 PROOF = json.dumps(EVENTFUL.proof())

@@ -44,6 +44,8 @@ from tests.unit.proofs_helpers import (
     with_body,
 )
 
+pytestmark = pytest.mark.untraced
+
 GRID = Decimal(1).scaleb(-PRICE_PLACES)
 CLAIMED, LAPLACE_AT, GAUSSIAN_AT, COMMITTED, VOIDED = range(5)
 """Where the certificates of `sample` stand."""

@@ -33,6 +33,8 @@ from tests.unit.proofs_helpers import (
     with_body,
 )
 
+pytestmark = pytest.mark.untraced
+
 Path = tuple[str | int, ...]
 
 PLACES = re.compile(

@@ -33,6 +33,8 @@ from accounting.renyi import divergence, dp_accounting_divergence, inverse_pure_
 from accounting.values import InvalidValueError
 from tests.strategies import operations
 
+pytestmark = pytest.mark.untraced
+
 ONE, ZERO = Decimal(1), Decimal(0)
 ORDERS = [1.5, 2, 3, 7.25, 32]
 TIGHT = 1e-8

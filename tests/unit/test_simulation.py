@@ -17,6 +17,8 @@ from tests.simulation.plan import Fault
 from tests.simulation.requests import Failure
 from tests.simulation.world import Result, simulate
 
+pytestmark = pytest.mark.untraced
+
 ROOT = Path(__file__).resolve().parents[2]
 SEEDS = 40
 OPERATIONS = 250
