@@ -9,7 +9,9 @@ from serve_app.cli.exit_codes import REFUSED, USAGE
 from serve_app.cli.options import Home
 from serve_app.cli.output import CommandError, complain, errors_reported
 
-Config = Annotated[Path, typer.Argument(metavar="FILE", help="Ray Serve's config.")]
+Config = Annotated[
+    Path, typer.Argument(metavar="FILE", help="Ray Serve's config.", exists=True, dir_okay=False, readable=True)
+]
 
 
 def check_config(config: Config = Path("serve_config.yaml")) -> None:

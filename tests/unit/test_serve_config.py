@@ -136,7 +136,7 @@ def test_what_is_no_config_at_all_is_refused(tmp_path: Path, text: str) -> None:
 
 
 def test_the_command_line_says_whether_a_config_is_right(tmp_path: Path) -> None:
-    """Status 0 or 1, with the reasons."""
+    """Status 0 or 1, with the reasons; 2 where there is no such file, as for every command."""
     right = CliRunner().invoke(cli, ["check-config", str(SHIPPED)])
     assert right.exit_code == 0, right.output
     (tmp_path / "wrong.yaml").write_text("aplications: []\n")
@@ -144,8 +144,8 @@ def test_the_command_line_says_whether_a_config_is_right(tmp_path: Path) -> None
     assert wrong.exit_code == 1
     assert "did you mean applications?" in wrong.output
     missing = CliRunner().invoke(cli, ["check-config", str(tmp_path / "missing.yaml")])
-    assert missing.exit_code == 1
-    assert "cannot be read" in missing.output
+    assert missing.exit_code == 2
+    assert "does not exist" in missing.output
 
 
 def test_a_port_that_the_service_itself_does_not_know_is_refused(shipped: dict[str, Any]) -> None:
