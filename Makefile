@@ -13,7 +13,7 @@ run: $(VENV)/.service
 test: export HYPOTHESIS_PROFILE = brief
 test: $(VENV)/.dev $(VENV)/.system
 	$(BIN)/python -m pytest -q -n 2 --dist worksteal -m untraced tests/reference tests/unit
-	$(BIN)/python -m pytest -q -n 2 --dist worksteal -m "not untraced" --cov tests/unit tests/integration
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal --cov -m "not untraced" tests/unit tests/integration
 	$(BIN)/python -m pytest -q tests/acceptance
 
 # Schemathesis over the whole interface, for as long as FUZZ_ARGS says.
@@ -72,9 +72,12 @@ $(VENV)/bin/pip:
 	  || { echo "Python 3.11 or newer is needed; say which with: make PYTHON=python3.12 ..."; exit 1; }
 	@$(PYTHON) -m venv $(VENV)
 
+# Modules are compiled when they are first imported, which most never are.
+INSTALL := $(BIN)/pip install --disable-pip-version-check --no-compile
+
 $(VENV)/.service: pyproject.toml | $(VENV)/bin/pip
 	@echo "Installing the service (a few minutes the first time)"
-	@$(BIN)/pip install --disable-pip-version-check --progress-bar on -e '.[service,quickstart]' | \
+	@$(INSTALL) --progress-bar on -e '.[service,quickstart]' | \
 	  awk '/^(Collecting|Downloading|Installing)/ { printf "  %s %s\n", $$1, $$2; fflush() }'
 	@$(BIN)/python -c 'import ray, fastapi, opendp' && touch $@
 
@@ -87,5 +90,5 @@ $(VENV)/.system: | $(VENV)/bin/pip
 
 $(VENV)/.dev: pyproject.toml | $(VENV)/bin/pip
 	@echo "Installing the service and its development tools (a few minutes the first time)"
-	@$(BIN)/pip install --disable-pip-version-check -q -e '.[service,quickstart,training,dev]'
+	@$(INSTALL) -q -e '.[service,quickstart,training,dev]'
 	@touch $@ $(VENV)/.service
