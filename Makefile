@@ -11,9 +11,10 @@ run: $(VENV)/.service
 
 # Laws are tried on fewer examples than by pytest alone; the tests with clusters of their own come last, alone.
 test: export HYPOTHESIS_PROFILE = brief
+test: export OMP_NUM_THREADS = 1
 test: $(VENV)/.dev $(VENV)/.system
-	$(BIN)/python -m pytest -q -n 2 --dist worksteal -m untraced tests/reference tests/unit
-	$(BIN)/python -m pytest -q -n 2 --dist worksteal --cov -m "not untraced" tests/unit tests/integration
+	$(BIN)/python -m pytest -q -n 3 --dist worksteal -m untraced tests/reference tests/unit
+	$(BIN)/python -m pytest -q -n 3 --dist worksteal --cov -m "not untraced" tests/unit tests/integration
 	$(BIN)/python -m pytest -q tests/acceptance
 
 # Schemathesis over the whole interface, for as long as FUZZ_ARGS says.

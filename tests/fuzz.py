@@ -112,7 +112,8 @@ def fuzz(
         *(sys.executable, "-m", "schemathesis.cli", "--config-file", str(CONFIG), "run", str(path)),
         *("--url", live.service.settings.base_url, "--header", f"Authorization: Bearer {token}"),
         *("--phases", phases, "--checks", "all", "--max-examples", str(examples), "--seed", str(seed)),
-        *("--continue-on-failure", "--no-color"),
+        # A busy machine is no finding.
+        *("--request-timeout", "60", "--continue-on-failure", "--no-color"),
         *("--suppress-health-check", "all", "--warnings", "off"),
     ]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)

@@ -159,8 +159,21 @@ class Load:
             (self.tenants[0], "/datasets/patients", dataset),
         ):
             headers = {"Authorization": f"Bearer {self._service.token(tenant, 'admin')}"}
-            response = await self._http.put(f"{BUDGET}/{tenant}{path}", json=body, headers=headers)
-            assert response.status_code == 200, response.text
+            await self._put(f"{BUDGET}/{tenant}{path}", body, headers)
+
+    async def _put(self, path: str, body: dict[str, Any], headers: dict[str, str]) -> None:
+        """Asks until it is done: a node that has just started may hang up, or know of no replica yet."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            try:
+                response = await self._http.put(path, json=body, headers=headers)
+                if response.status_code == 200:
+                    return
+                told = response.text
+            except httpx.TransportError as error:
+                told = repr(error)
+            assert time.monotonic() < deadline, told
+            await asyncio.sleep(0.2)
 
     def _next(self, number: int) -> Ask:
         key = f"{self.name}-{number}"
