@@ -4,18 +4,25 @@ VENV := .venv
 BIN := $(VENV)/bin
 PORT ?= 8000
 
-.PHONY: run test fuzz pictures reference mutants simulate lint typecheck format bench bench-accounting bench-synthesis bench-training clean
+.PHONY: run test .clusters .laws fuzz pictures reference mutants simulate lint typecheck format bench bench-accounting bench-synthesis bench-training clean
 
 run: $(VENV)/.service
 	@$(BIN)/python -m serve_app.quickstart.run --port $(PORT)
 
-# Laws are tried on fewer examples than by pytest alone; the tests with clusters of their own come last, alone.
+# Laws are tried on fewer examples than by pytest alone. The tests with clusters of their own wait much, and are to be
+# disturbed little: beside them, arithmetic that is in no hurry.
 test: export HYPOTHESIS_PROFILE = brief
 test: export OMP_NUM_THREADS = 1
 test: $(VENV)/.dev $(VENV)/.system
-	$(BIN)/python -m pytest -q -n 3 --dist worksteal -m untraced tests/reference tests/unit
 	$(BIN)/python -m pytest -q -n 3 --dist worksteal --cov -m "not untraced" tests/unit tests/integration
+	@echo "Now those with clusters, and laws beside them: some eight minutes, told at their end"
+	@$(MAKE) --no-print-directory --output-sync -j2 .clusters .laws
+
+.clusters:
 	$(BIN)/python -m pytest -q tests/acceptance
+
+.laws:
+	nice -n 19 $(BIN)/python -m pytest -q -n 2 --dist worksteal -m untraced tests/reference tests/unit
 
 # Schemathesis over the whole interface, for as long as FUZZ_ARGS says.
 fuzz: $(VENV)/.dev
