@@ -85,3 +85,5 @@ export const ADJACENCY = {
   replace_one: "replace one",
   replace_special: "replace one by nothing",
 };
+
+export const several = (number, one) => `${number} ${one}${Number(number) === 1 ? "" : "s"}`;

@@ -8,6 +8,7 @@ import { go } from "../router.js";
 import { empty, notAvailable } from "../states.js";
 import { table } from "../tables.js";
 import { dayText, onDay } from "../time.js";
+import { several } from "../words.js";
 
 export function burning(burn, standing, { query, links }) {
   if (burn === null) return sheet("Burn-down", notAvailable("Burn-down and forecast"));
@@ -62,7 +63,7 @@ const range = ({ earliest, latest }) => (earliest && latest ? [" (between ", onD
 function sentenceOf(burn) {
   const { projection, daily } = burn;
   const now = burn.remaining_epsilon;
-  const past = `ε ${rounded(now, "down")} is left. In ${burn.known_days ?? daily.length} days ${rounded(burn.epsilon, "up")} was spent, ${rounded(burn.epsilon_per_day, "up")} a day.`;
+  const past = `ε ${rounded(now, "down")} is left. In ${several(burn.known_days ?? daily.length, "day")} ${rounded(burn.epsilon, "up")} was spent, ${rounded(burn.epsilon_per_day, "up")} a day.`;
   if (!projection?.exhausted_at) return past;
   const span = projection.earliest && projection.latest ? `, between ${dayText(projection.earliest)} and ${dayText(projection.latest)}` : "";
   return `${past} The dashed line is the forecast: exhausted about ${dayText(projection.exhausted_at)}${span}.`;
@@ -82,12 +83,12 @@ const dailyTable = (burn) =>
 
 function daily(burn) {
   const most = burn.daily.reduce((one, other) => (other.epsilon > one.epsilon ? other : one));
-  const words = `Most was spent on ${dayText(`${most.date}T12:00:00`)}: ε ${rounded(exactly(most, "epsilon"), "up")} by ${most.operations} operations.`;
+  const words = `Most was spent on ${dayText(`${most.date}T12:00:00`)}: ε ${rounded(exactly(most, "epsilon"), "up")} by ${several(rounded(most.operations, "exact"), "operation")}.`;
   return figure("daily-table", 200, dailyColumns(burn.daily), words, dailyTable(burn));
 }
 
 function byEngine(burn) {
-  const label = (one) => `ε ${rounded(exactly(one, "epsilon"), "up")} · ${rounded(one.operations, "exact")} operations`;
+  const label = (one) => `ε ${rounded(exactly(one, "epsilon"), "up")} · ${several(rounded(one.operations, "exact"), "operation")}`;
   const engines = [...burn.by_engine].sort((one, other) => other.epsilon - one.epsilon);
   const columns = [
     { title: "Engine", head: true, cell: (one) => one.source_engine ?? "none named" },
