@@ -31,6 +31,8 @@ from accounting.events import (
 from accounting.plans import ORDERS, Theorem, price_under
 from deployments.analytics.export import LOADER
 
+pytestmark = pytest.mark.untraced
+
 DELTA = Decimal("1e-6")
 AR, RO = Adjacency.ADD_REMOVE, Adjacency.REPLACE_ONE
 STRANGER = (

@@ -11,6 +11,8 @@ from accounting.plans import Theorem, price_plan
 from accounting.renyi import divergence, dp_accounting_divergence
 from tests.reference.procedures import opacus_bracket
 
+pytestmark = pytest.mark.untraced
+
 ONE = Decimal(1)
 SIGMAS = ["0.1", "0.15", "0.3", "0.5", "0.8", "1", "1.5", "4", "20", "300"]
 RATES = ["0.00001", "0.001", "0.04", "0.1", "0.5", "0.9", "1"]

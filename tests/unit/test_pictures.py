@@ -24,6 +24,8 @@ from deployments.visualization import picture
 from deployments.visualization.picture import PictureFormat, draw
 from deployments.visualization.series import LossSeries, MemberSeries, loss_series, series_to_wire
 
+pytestmark = pytest.mark.untraced
+
 CAP = PrivacyLoss(Decimal(10), Decimal("0.00001"))
 START = datetime(2026, 11, 1, 8, tzinfo=UTC)
 

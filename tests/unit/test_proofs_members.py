@@ -54,6 +54,8 @@ from tests.unit.proofs_helpers import (
     with_body,
 )
 
+pytestmark = pytest.mark.untraced
+
 TAKEN = ("training, tightest",)
 """Those whose (epsilon, delta) is taken on the accountants' word, and so cannot be refuted."""
 GENEROUS = (

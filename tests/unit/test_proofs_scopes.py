@@ -39,6 +39,8 @@ from tests.unit.proofs_helpers import (
     with_body,
 )
 
+pytestmark = pytest.mark.untraced
+
 Change = Callable[[dict[str, Any]], None]
 
 

@@ -38,6 +38,8 @@ from deployments.synthesis.tvae_model import TvaeModel
 from deployments.training.private import PrivateOptimisation
 from deployments.training.recipe import Recipe
 
+pytestmark = pytest.mark.untraced
+
 EPSILON, DELTA = Decimal(3), Decimal("1e-4")
 SCHEMA = Schema(
     (

@@ -13,6 +13,8 @@ from deployments.training.methods import Method
 from deployments.training.private import Options, PrivateOptimisation
 from deployments.training.recipe import Recipe
 
+pytestmark = pytest.mark.untraced
+
 DELTA = 1e-5
 NOISE = {1: Decimal("4.145993004"), 3: Decimal("1.747718083")}
 """What `recipe_for` gives at each epsilon for 90 steps at a rate of 1/9; a test of recipes sees to that."""

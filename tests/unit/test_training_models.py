@@ -41,6 +41,8 @@ from deployments.training.recipe import Recipe
 from deployments.training.saved import load_model, save_model
 from deployments.training.trainer import losses_of, train
 
+pytestmark = pytest.mark.untraced
+
 COLUMNS: tuple[Column, ...] = (
     Category("colour", ("red", "blue")),
     Number("age", (0.0, 10.0, 40.0), missing=True),

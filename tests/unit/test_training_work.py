@@ -20,6 +20,8 @@ from deployments.training.recipe import Recipe
 from deployments.training.start import Start, arguments_of, start_from
 from deployments.training.work import Alone, _lead
 
+pytestmark = pytest.mark.untraced
+
 TENANT, TASK = "tenant", "00000000-0000-8000-8000-000000000001"
 ROWS = 40
 CSV = "\n".join(["a,c", *(f"0.{n % 10},{'yes' if n % 10 > 4 else 'no'}" for n in range(ROWS))]).encode()
