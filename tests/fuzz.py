@@ -71,8 +71,8 @@ def prepare(live: Live) -> None:
 def for_any_tenant(document: Mapping[str, Any]) -> dict[str, Any]:
     """The document as it reads for a token of any tenant, which has to name one: ``tenant_id`` is no longer optional.
 
-    The examples name none, so they are left out. What may be asked about all tenants stays as it is. Such a token has no
-    tenant of its own whose budget could be gone on with.
+    The examples name none, so they are left out. What may be asked about all tenants stays as it is. Nor has such a
+    token a tenant of its own, whose budget could be gone on with.
     """
     told: dict[str, Any] = json.loads(json.dumps(document))
     told["paths"][f"{PREFIX}/access/me"]["get"]["responses"]["200"].pop("links")
