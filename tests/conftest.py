@@ -27,7 +27,7 @@ from tests.support import Caller, Live, Serving, WholeService, free_port
 # A busy machine is no reason to fail.
 settings.register_profile("patient", deadline=None)
 # Where all tests run together every time, each run may try fewer examples: they are others each time.
-settings.register_profile("brief", settings.get_profile("patient"), max_examples=25)
+settings.register_profile("brief", settings.get_profile("patient"), max_examples=40)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "patient"))
 
 LOGIN, RECORDER_LOGIN, PASSWORD = "prv_test", "prv_test_recorder", "onlyForTests1"

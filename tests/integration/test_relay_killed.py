@@ -39,7 +39,7 @@ async def moved_on(log: PostgresLog, process: asyncio.subprocess.Process) -> int
 async def test_a_relay_that_is_killed_again_and_again_leaves_nothing_out(admin_url: str) -> None:
     """Every event arrives, each tenant's for the first time in order; what comes twice is the same."""
     database = await new_database(admin_url)
-    entries = interleaved(*(history(new_name("tenant"), operations=30) for _ in range(4)))
+    entries = interleaved(*(history(new_name("tenant"), operations=50) for _ in range(4)))
     dice = random.Random(1)
     kills = 0
     with mock_cluster() as cluster:
