@@ -44,8 +44,8 @@ _GAUSSIAN = GaussianEvent | DiscreteGaussianEvent | PoissonGaussianEvent | Fixed
 _SEARCHED = tuple(theorem for theorem in Theorem if theorem is not Theorem.OPTIMAL)
 """What a search asks about Gaussian noise first. Optimal composition knows of each operation one (epsilon, delta) only,
 so where the distribution of losses has a price it is the lower one; and it takes as long as all others together."""
-_UNPRICED = 10.0
-"""Stands for the excess of a price that does not exist, or is many times too high."""
+_FAR = 10.0
+"""By how many times a price is above or below the target at most, as far as a search looks; without a price, above."""
 
 
 def laplace_for(epsilon: Decimal, sensitivity: Decimal) -> LaplaceEvent:
@@ -162,7 +162,7 @@ def least_noise(family: Callable[[Decimal], Event], epsilon: Decimal, delta: Dec
     seen: dict[Decimal, float] = {}
 
     def excess(logarithm: float) -> float:
-        """The share by which the price exceeds the target; what has no price exceeds it by much."""
+        """In logarithms on both sides it is nearly a straight line, whose root takes few prices to find."""
         parameter = _PARAMETER.create_decimal(Decimal(math.exp(logarithm)))
         if parameter not in seen:
             seen[parameter] = _excess(family, parameter, target, delta)
@@ -217,13 +217,14 @@ def most_steps(event: Event, epsilon: Decimal, delta: Decimal) -> int:
 
 
 def _excess(family: Callable[[Decimal], Event], parameter: Decimal, target: Decimal, delta: Decimal) -> float:
+    """The logarithm of the price, divided by the target."""
     try:
         found = _tightest(family(parameter), delta)
     except (InvalidValueError, PricingDisagreementError):
-        return _UNPRICED
+        return math.log(_FAR)
     # The sign must not be lost to rounding.
     share = float(Fraction(found) / Fraction(target) - 1)
-    return min(share, _UNPRICED)
+    return math.log1p(min(max(share, 1 / _FAR - 1), _FAR - 1))
 
 
 def _tightest(event: Event, delta: Decimal) -> Decimal:

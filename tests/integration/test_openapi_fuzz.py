@@ -5,12 +5,8 @@ Some cases for each operation here; ``make fuzz`` asks more, and as more people.
 
 from pathlib import Path
 
-import pytest
-
 from tests.fuzz import ASKERS, fuzz, prepare
 from tests.support import Live
-
-pytestmark = pytest.mark.untraced
 
 
 def test_schemathesis_finds_nothing(live: Live, tmp_path: Path) -> None:
