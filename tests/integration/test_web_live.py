@@ -4,10 +4,10 @@ import asyncio
 from typing import Any
 
 import httpx
-from playwright.async_api import Route, expect
+from playwright.async_api import Browser, Route, expect
 
 from serve_app.service import PREFIX
-from tests.browser import Visitor
+from tests.browser import Visitor, visiting
 from tests.sse import Sent, SseReader
 from tests.support import Caller, Live, assert_problem
 from tests.training_orders import JOBS, new_owner, ordered
@@ -47,6 +47,46 @@ async def test_news_keep_the_focus_and_what_was_opened(visitor: Visitor, live: L
     assert live.caller(admin.tenant).allocate(epsilon="1").status_code == 200
     await expect(page.locator("#left-now")).to_contain_text("1 of 3 ε")
     await expect(page.locator("#tenant-filters")).to_have_attribute("open", "")
+
+
+async def test_news_leave_the_menu_and_the_list_of_views_alone(browser: Browser, live: Live) -> None:
+    """An open menu stays open, and who is on their way through the views with the keyboard stays there."""
+    admin = live.new("admin", epsilon="3")
+    narrow = {"width": 360, "height": 740}
+    async with visiting(browser, live.service.settings.base_url, viewport=narrow) as visitor:
+        await visitor.enter(admin, "budget")
+        page = visitor.page
+        await expect(page.locator(".live")).to_have_text("Live")
+        await page.get_by_role("button", name="Menu").click()
+        await page.locator("#nav").get_by_role("link", name="Training").focus()
+        assert live.caller(admin.tenant).allocate(epsilon="1").status_code == 200
+        await expect(page.locator("#left-now")).to_contain_text("2 of 3 ε")
+        await expect(page.get_by_role("button", name="Menu")).to_have_attribute("aria-expanded", "true")
+        await expect(page.locator("#nav").get_by_role("link", name="Training")).to_be_focused()
+
+
+async def test_a_view_that_news_overtake_takes_the_focus_all_the_same(visitor: Visitor, live: Live) -> None:
+    """What happens while a view is on its way makes it new before it was there."""
+    admin = live.new("admin", epsilon="3")
+    page = visitor.page
+    await visitor.enter(admin, "operations")
+    await expect(page.locator(".live")).to_have_text("Live")
+    held: list[Route] = []
+
+    async def hold(route: Route) -> None:
+        held.append(route)
+
+    await page.route("**/analytics/burn-rate*", hold)
+    await page.locator("#nav").get_by_role("link", name="Budget").click()
+    await expect(page.get_by_text("Loading…")).to_be_visible()
+    assert live.caller(admin.tenant).allocate(epsilon="1").status_code == 200
+    async with asyncio.timeout(15):
+        while len(held) < 2:
+            await asyncio.sleep(0.05)
+    for route in held:
+        await route.continue_()
+    await expect(page.locator("#left-now")).to_contain_text("2 of 3 ε")
+    await expect(page.get_by_role("heading", name="Budget", level=1)).to_be_focused()
 
 
 async def test_a_busy_ledger_is_looked_at_once_at_a_time_and_shown(visitor: Visitor, live: Live) -> None:

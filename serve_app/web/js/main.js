@@ -16,6 +16,8 @@ let turn = 0;
 let shownData = null;
 let shownPlace = null;
 
+// Loudly where somebody goes, quietly where what is looked at has become new. A quiet one may overtake a loud one, whose
+// view it then shows for the first time: what it leaves alone is what stands there of this very place, and no more.
 async function show({ quietly = false } = {}) {
   const mine = ++turn;
   const { name, query } = here();
@@ -30,11 +32,14 @@ async function show({ quietly = false } = {}) {
   // What a link to another view of the same tenant has to say.
   const links = forAll(session.me) && tenant ? { tenant } : {};
   const context = { me: session.me, query, tenant, links, again: () => show() };
-  document.title = `${view.title} · Privacy engine`;
-  headOf(session.me, tenant, liveness, leave);
-  navOf(known, view, links);
-  liveness.look(view, context, () => show({ quietly: true }));
-  if (!quietly) main.replaceChildren(waiting());
+  if (!quietly) {
+    document.title = `${view.title} · Privacy engine`;
+    headOf(session.me, tenant, liveness, leave);
+    navOf(known, view, links);
+    liveness.look(view, context, () => show({ quietly: true }));
+    shownPlace = null;
+    main.replaceChildren(waiting());
+  }
   try {
     const data = view.load ? await view.load(context) : null;
     if (mine !== turn) return;
@@ -42,7 +47,7 @@ async function show({ quietly = false } = {}) {
     // Nothing new: nothing is touched, and nobody is disturbed.
     if (quietly && text === shownData && location.hash === shownPlace) return;
     shownData = text;
-    replace(view.render(data, context), quietly);
+    replace(view.render(data, context));
   } catch (error) {
     if (mine !== turn || session.me === null) return;
     shownData = null;
@@ -52,15 +57,15 @@ async function show({ quietly = false } = {}) {
   }
 }
 
-function replace(content, quietly = false) {
-  const held = quietly ? document.activeElement?.id : null;
-  const open = quietly ? [...main.querySelectorAll("details[open][id]")].map((one) => one.id) : [];
+function replace(content) {
   const moved = location.hash !== shownPlace;
+  const held = document.activeElement?.id;
+  const open = [...main.querySelectorAll("details[open][id]")].map((one) => one.id);
   shownPlace = location.hash;
   main.replaceChildren(content);
+  if (moved) return main.querySelector("h1")?.focus({ preventScroll: false });
   open.forEach((id) => document.getElementById(id)?.setAttribute("open", ""));
   if (held) document.getElementById(held)?.focus();
-  else if (!quietly && moved) main.querySelector("h1")?.focus({ preventScroll: false });
 }
 
 const notForYou = () =>
