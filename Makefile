@@ -4,6 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 PORT ?= 8000
 
+# Modules are compiled when they are first imported, for all processes that come after. Where the environment forbids it,
+# each of the dozen processes of a cluster compiles its own, and a start takes twice as long.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: run test .clusters .laws fuzz pictures reference mutants simulate lint typecheck format bench bench-accounting bench-synthesis bench-training clean
 
 run: $(VENV)/.service
@@ -80,7 +84,7 @@ $(VENV)/bin/pip:
 	  || { echo "Python 3.11 or newer is needed; say which with: make PYTHON=python3.12 ..."; exit 1; }
 	@$(PYTHON) -m venv $(VENV)
 
-# Modules are compiled when they are first imported, which most never are.
+# Nothing is compiled here: most modules are never imported.
 INSTALL := $(BIN)/pip install --disable-pip-version-check --no-compile
 
 $(VENV)/.service: pyproject.toml | $(VENV)/bin/pip

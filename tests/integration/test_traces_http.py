@@ -1,15 +1,16 @@
 """Traces over HTTP: one trace from an engine's own span to the write of the ledger, and nothing of tenants in it."""
 
+import asyncio
 import secrets
 from collections.abc import Iterator
 
 import httpx
 import pytest
 
-from accounting.storage.urls import DatabaseUrls
 from serve_app.config import Settings
 from serve_app.observing.traces import tracing_of
 from serve_app.service import Service
+from tests.databases import new_database
 from tests.otlp import Received, Span, receiving
 from tests.support import BATCH, Live, Serving, WholeService, free_port
 
@@ -22,11 +23,12 @@ def collector() -> Iterator[Received]:
 
 
 @pytest.fixture(scope="module")
-def traced(
-    admin_url: str, service_url: str, recorder_url: str, tmp_path_factory: pytest.TempPathFactory, collector: Received
-) -> Iterator[Live]:
-    """A service that sends traces, but starts none of its own."""
-    urls, listener = DatabaseUrls(service_url, recorder_url), free_port()
+def traced(admin_url: str, tmp_path_factory: pytest.TempPathFactory, collector: Received) -> Iterator[Live]:
+    """A service that sends traces, but starts none of its own.
+
+    Its database is its own: of another it would end holds whose time has passed, in one write with what is asked here.
+    """
+    database, listener = asyncio.run(new_database(admin_url)), free_port()
     given = {
         "home": tmp_path_factory.mktemp("home"),
         "port": listener.getsockname()[1],
@@ -34,12 +36,12 @@ def traced(
         "traces_ratio": 0,
     }
     settings = Settings.model_validate(given)
-    service = Service(settings, urls.service, urls.recorder)
+    service = Service(settings, database.urls.service, database.urls.recorder)
     with (
         Serving(WholeService(service), listener),
         httpx.Client(base_url=settings.base_url, timeout=60) as client,
     ):
-        yield Live(service, client, admin_url)
+        yield Live(service, client, database.admin_url)
 
 
 def sent(traced: Live, collector: Received, trace: str) -> dict[str, Span]:
