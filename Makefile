@@ -26,7 +26,7 @@ test: $(VENV)/.dev $(VENV)/.system
 	$(BIN)/python -m pytest -q tests/acceptance
 
 .laws:
-	nice -n 19 $(BIN)/python -m pytest -q -n 2 --dist worksteal -m untraced tests/reference tests/unit tests/integration
+	nice -n 19 $(BIN)/python -m pytest -q -n 2 --dist worksteal -m untraced tests/reference tests/unit
 
 # Schemathesis over the whole interface, for as long as FUZZ_ARGS says.
 fuzz: $(VENV)/.dev

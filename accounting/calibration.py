@@ -217,7 +217,7 @@ def most_steps(event: Event, epsilon: Decimal, delta: Decimal) -> int:
 
 
 def _excess(family: Callable[[Decimal], Event], parameter: Decimal, target: Decimal, delta: Decimal) -> float:
-    """The logarithm of the price, divided by the target."""
+    """The logarithm of how many times the target the price is: above 0 where it costs too much."""
     try:
         found = _tightest(family(parameter), delta)
     except (InvalidValueError, PricingDisagreementError):

@@ -20,6 +20,7 @@ from accounting.storage.migrate import (
     ensure_service_login,
     migrate,
 )
+from proofs.signing import SigningKey
 from serve_app.config import Settings
 from serve_app.service import Service
 from tests.support import Caller, Live, Serving, WholeService, free_port
@@ -98,6 +99,25 @@ def live(
         httpx.Client(base_url=chosen.base_url, timeout=30) as client,
     ):
         yield Live(service, client, admin_url)
+
+
+@pytest.fixture
+def no_settings_of_this_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Commands find a data folder of their own, no settings of whoever runs the tests, and a terminal of one width."""
+    for name in list(os.environ):
+        if name.startswith("AUMOS_PRIVACY_"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("AUMOS_PRIVACY_HOME", str(tmp_path / "home"))
+    # Tables are as wide as the terminal.
+    monkeypatch.setenv("COLUMNS", "160")
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """A data folder with a key that signs tokens, and no service."""
+    folder = tmp_path / "home"
+    SigningKey.load_or_create(folder / "keys" / "token-signing-key.pem")
+    return folder
 
 
 @pytest.fixture

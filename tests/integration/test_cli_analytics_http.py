@@ -1,7 +1,6 @@
 """``privacy-engine burn-rate``, ``operations``, ``tenants``, ``evidence``, ``export``: what they print and write."""
 
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,16 +12,9 @@ from serve_app.client import calls
 from serve_app.client.client import PrivacyClient
 from tests.support import Caller, Live
 
+pytestmark = pytest.mark.usefixtures("no_settings_of_this_machine")
+
 Invoke = Callable[..., Result]
-
-
-@pytest.fixture(autouse=True)
-def _no_settings_of_this_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in list(os.environ):
-        if name.startswith("AUMOS_PRIVACY_"):
-            monkeypatch.delenv(name)
-    # Tables are as wide as the terminal.
-    monkeypatch.setenv("COLUMNS", "160")
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,6 @@
 """The commands that watch and settle budgets, on the service: what they print, and what becomes of the budget."""
 
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,15 +10,10 @@ from typer.testing import CliRunner, Result
 from serve_app.cli.main import app
 from tests.support import Caller, Live
 
+pytestmark = pytest.mark.usefixtures("no_settings_of_this_machine")
+
 Invoke = Callable[..., Result]
 SPEND = ("allocate", "--epsilon", "0.5", "--job", "j")
-
-
-@pytest.fixture(autouse=True)
-def _no_settings_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in list(os.environ):
-        if name.startswith("AUMOS_PRIVACY_"):
-            monkeypatch.delenv(name)
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import csv
 import json
-import os
 import random
 import threading
 from collections.abc import Callable, Iterator
@@ -18,7 +17,9 @@ from serve_app.cli.main import app
 from serve_app.cli.watching import states
 from serve_app.client.calls import PREFIX, RefusedError
 from tests.support import Live, new_name
-from tests.unit.test_cli import without_the_service
+from tests.unit.cli_helpers import without_the_service
+
+pytestmark = pytest.mark.usefixtures("no_settings_of_this_machine")
 
 Invoke = Callable[..., Result]
 NOBODY = "http://127.0.0.1:9"
@@ -29,16 +30,6 @@ SCHEMA = {
         {"kind": "category", "name": "ill", "values": ["yes", "no"]},
     ]
 }
-
-
-@pytest.fixture(autouse=True)
-def _no_settings_of_this_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in list(os.environ):
-        if name.startswith("AUMOS_PRIVACY_"):
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("AUMOS_PRIVACY_HOME", str(tmp_path / "home"))
-    # Tables are as wide as the terminal.
-    monkeypatch.setenv("COLUMNS", "160")
 
 
 @pytest.fixture(scope="module")

@@ -80,13 +80,46 @@ async def test_a_view_that_news_overtake_takes_the_focus_all_the_same(visitor: V
     await page.locator("#nav").get_by_role("link", name="Budget").click()
     await expect(page.get_by_text("Loading…")).to_be_visible()
     assert live.caller(admin.tenant).allocate(epsilon="1").status_code == 200
-    async with asyncio.timeout(15):
-        while len(held) < 2:
-            await asyncio.sleep(0.05)
+    await _until_asked(held, 2)
     for route in held:
         await route.continue_()
     await expect(page.locator("#left-now")).to_contain_text("2 of 3 ε")
     await expect(page.get_by_role("heading", name="Budget", level=1)).to_be_focused()
+
+
+async def test_a_view_that_is_come_back_to_is_there_though_nothing_is_new(visitor: Visitor, live: Live) -> None:
+    """Left before the next one was there, then overtaken by news that bring what had been seen before."""
+    admin = live.new("admin", epsilon="3")
+    page = visitor.page
+    async with page.expect_response("**/analytics/operations*") as answer:
+        await visitor.enter(admin, "operations")
+    seen = await (await answer.value).text()
+    await expect(page.get_by_text("Nothing was charged")).to_be_visible()
+    held: list[Route] = []
+
+    async def hold(route: Route) -> None:
+        held.append(route)
+
+    await page.route("**/training/jobs*", hold)
+    await page.route("**/analytics/operations*", hold)
+    await page.evaluate("location.hash = '#/training'")
+    await _until_asked(held, 1)
+    await page.evaluate("location.hash = '#/operations'")
+    await _until_asked(held, 2)
+    await expect(page.locator(".live")).to_have_text("Live")
+    assert live.caller(admin.tenant).allocate(epsilon="1").status_code == 200
+    await _until_asked(held, 3)
+    await held[0].abort()
+    for route in held[1:]:
+        await route.fulfill(body=seen, content_type="application/json")
+    await expect(page.get_by_text("Nothing was charged")).to_be_visible()
+    visitor.complaints = [text for text in visitor.complaints if "ERR_FAILED" not in text]
+
+
+async def _until_asked(held: list[Route], times: int) -> None:
+    async with asyncio.timeout(15):
+        while len(held) < times:
+            await asyncio.sleep(0.05)
 
 
 async def test_a_busy_ledger_is_looked_at_once_at_a_time_and_shown(visitor: Visitor, live: Live) -> None:

@@ -151,6 +151,19 @@ async def test_numbers_are_rounded_towards_caution(visitor: Visitor) -> None:
         assert _read(up) - _read(down) <= step, text
 
 
+async def test_one_is_not_counted_as_several(visitor: Visitor) -> None:
+    """Whether the number comes as such or as its text, and however it was rounded."""
+    await visitor.page.goto(visitor.base_url)
+    counted = await visitor.page.evaluate(
+        """async (module) => {
+            const { several } = await import(module);
+            return [0, 1, "1", 2, "1 000"].map((number) => several(number, "day"));
+        }""",
+        f"/web/{served().version}/js/words.js",
+    )
+    assert counted == ["0 days", "1 day", "1 day", "2 days", "1 000 days"]
+
+
 def _read(shown: str) -> Decimal:
     """The number that a person reads."""
     plain = shown.replace("\u202f", "").replace("−", "-")

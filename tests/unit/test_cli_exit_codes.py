@@ -1,6 +1,5 @@
 """Exit statuses: for each of them a command that ends with it, and what it says to do next."""
 
-import os
 import signal
 import socket
 import subprocess
@@ -24,16 +23,10 @@ from serve_app.cli.exit_codes import (
 from serve_app.cli.main import app
 from tests.support import Caller, Live, free_port
 
+pytestmark = pytest.mark.usefixtures("no_settings_of_this_machine")
+
 NOBODY = "http://127.0.0.1:9"
 """The port of the discard protocol, where nobody answers."""
-
-
-@pytest.fixture(autouse=True)
-def _no_settings_of_this_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in list(os.environ):
-        if name.startswith("AUMOS_PRIVACY_"):
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("AUMOS_PRIVACY_HOME", str(tmp_path / "home"))
 
 
 def run(asking: Caller, live: Live, *arguments: str) -> Result:

@@ -1,9 +1,7 @@
 """``privacy-engine apply``, ``select`` and ``preview``: what they ask, what they print, what they refuse."""
 
 import json
-import os
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -11,20 +9,13 @@ from typer.testing import CliRunner, Result
 from serve_app.cli.main import app
 from tests.support import Live, new_name
 
+pytestmark = pytest.mark.usefixtures("no_settings_of_this_machine")
+
 Invoke = Callable[..., Result]
 NOBODY = "http://127.0.0.1:9"
 """The port of the discard protocol, where nobody answers."""
 LAPLACE = ("apply", "--mechanism", "laplace", "--sensitivity", "1", "--data", "1,2,3")
 BEST = ("select", "--scores", "1,31337,2", "--sensitivity", "1")
-
-
-@pytest.fixture(autouse=True)
-def _no_settings_of_this_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in list(os.environ):
-        if name.startswith("AUMOS_PRIVACY_"):
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("AUMOS_PRIVACY_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("COLUMNS", "120")
 
 
 @pytest.fixture

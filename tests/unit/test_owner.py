@@ -1,138 +1,33 @@
 """The owner of budgets: nothing acknowledged is lost, nothing is counted twice, no refusal is out of date."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
-from datetime import datetime, timedelta
+from datetime import timedelta
 from decimal import Decimal
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from accounting.admission import ACCEPTED, Allocate, Outcome, Verdict
-from accounting.datasets import Dataset
-from accounting.events import Adjacency
 from accounting.filters import basic_budget
-from accounting.ledger.entry import OPENING_KINDS, Entry, EntryKind
+from accounting.ledger.entry import OPENING_KINDS, EntryKind
 from accounting.ledger.memory import MemoryLedgerStore
-from accounting.ledger.store import ConflictError, LedgerStore, StoreUnavailableError, Tail, Wanted
-from accounting.policy import SetBudget, SetDataset, SetLegalHold
+from accounting.ledger.store import ConflictError, StoreUnavailableError
+from accounting.policy import SetBudget, SetLegalHold
 from accounting.settlement import Settle
-from accounting.values import PrivacyLoss
-from deployments.budget.owner import BudgetOwner, OverloadedError, OwnerSettings
-from tests.ledgers import WIDE, asked, assert_chained, loss
-
-DEFAULT = basic_budget(loss("10", "0.00001"))
-"""Basic composition alone, so that what fits is a plain sum."""
-
-
-class SlowStore(MemoryLedgerStore):
-    """Answers only after everybody else had their turn, so that owners truly meet."""
-
-    async def append(self, entries: Sequence[Entry]) -> None:
-        await asyncio.sleep(0)
-        await super().append(entries)
-        await asyncio.sleep(0)
-
-    async def tails(self, wanted: Mapping[str, Wanted]) -> dict[str, Tail]:
-        await asyncio.sleep(0)
-        found = await super().tails(wanted)
-        await asyncio.sleep(0)
-        return found
-
-
-class GatedStore(MemoryLedgerStore):
-    """Writes only while its gate is open, and says when somebody waits before it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.gate = asyncio.Event()
-        self.gate.set()
-        self.waiting = asyncio.Event()
-
-    def shut(self) -> None:
-        """Closes the gate."""
-        self.gate.clear()
-        self.waiting.clear()
-
-    async def append(self, entries: Sequence[Entry]) -> None:
-        self.waiting.set()
-        await self.gate.wait()
-        await super().append(entries)
-
-
-class LateClock(MemoryLedgerStore):
-    """Learns what its database's clock shows by looking, as the real one does; `shown` is how far that was set."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.shown = self._known = timedelta(0)
-
-    def now(self) -> datetime:
-        return super().now() + self._known
-
-    async def tails(self, wanted: Mapping[str, Wanted]) -> dict[str, Tail]:
-        self._known = self.shown
-        return await super().tails(wanted)
-
-
-class FailingStore(SlowStore):
-    """Fails the next writes, each before or after it happens, with an error of choice."""
-
-    def __init__(self, *faults: tuple[str, Exception]) -> None:
-        super().__init__()
-        self.faults = list(faults)
-        self.attempts = 0
-
-    async def append(self, entries: Sequence[Entry]) -> None:
-        self.attempts += 1
-        when, error = self.faults.pop(0) if self.faults else ("never", Exception())
-        if when == "before":
-            raise error
-        await super().append(entries)
-        if when == "after":
-            raise error
-
-
-@asynccontextmanager
-async def owning(store: LedgerStore, **changes: Any) -> AsyncIterator[BudgetOwner]:  # noqa: ANN401
-    """A live owner on that store."""
-    chosen: dict[str, Any] = {"limits": WIDE, "default_budget": DEFAULT} | changes
-    owner = BudgetOwner(store, OwnerSettings(**chosen))
-    owner.start()
-    try:
-        yield owner
-    finally:
-        await owner.stop()
-
-
-async def insist(ask: Callable[[], Awaitable[Verdict]]) -> Verdict:
-    """What a client does: repeats with the same key until it has an answer."""
-    while True:
-        try:
-            return await ask()
-        except StoreUnavailableError:
-            continue
-
-
-def outcomes(verdicts: Sequence[Verdict]) -> dict[Outcome, int]:
-    """How often each outcome came."""
-    found = [verdict.outcome for verdict in verdicts]
-    return {outcome: found.count(outcome) for outcome in set(found)}
-
-
-async def assert_whole(store: LedgerStore, tenant: str, verdicts: Sequence[Verdict]) -> list[Entry]:
-    """Every acknowledged entry is in the ledger, once, and the ledger is whole; returns it."""
-    history = await store.history(tenant)
-    assert_chained(history)
-    hashes = [entry.hash for entry in history]
-    for verdict in verdicts:
-        if verdict.outcome in ACCEPTED:
-            assert verdict.answer is not None
-            assert hashes.count(verdict.answer.hash) == 1
-    return history
+from deployments.budget.owner import OverloadedError
+from tests.ledgers import asked, loss
+from tests.unit.owner_helpers import (
+    DEFAULT,
+    FailingStore,
+    GatedStore,
+    LateClock,
+    SlowStore,
+    assert_whole,
+    insist,
+    outcomes,
+    owning,
+)
 
 
 async def test_two_owners_of_one_tenant_never_overspend_and_lose_nothing() -> None:
@@ -452,151 +347,7 @@ def test_whatever_owners_callers_and_the_database_do_the_ledger_is_right(
                 assert not head.budget.admits(head.spent.plus(charge))
 
 
-# Data sets.
-
-COHORT = Dataset("cohort", "patient", Adjacency.ADD_REMOVE)
-REGISTRY = Dataset("registry", "patient", Adjacency.ADD_REMOVE)
-
-
-def registration(dataset: Dataset, epsilon: str = "3") -> SetDataset:
-    """A request to register a data set, or to raise its budget."""
-    return SetDataset("t", dataset, basic_budget(loss(epsilon)), "admin")
-
-
-async def spent_on(store: LedgerStore, name: str) -> PrivacyLoss:
-    """What was charged on the whole of a data set, by the ledger."""
-    state = (await store.tails({"t": Wanted(datasets={name})}))["t"].datasets[name]
-    assert state is not None
-    return state.whole.basic
-
-
-async def test_what_was_not_read_never_passes_for_what_does_not_exist() -> None:
-    """One owner raises a data set that another has charged since, beside a request that makes it read more."""
-    store = SlowStore()
-    async with owning(store, lanes=1) as stale, owning(store) as other:
-        for dataset in (COHORT, REGISTRY):
-            assert (await other.submit(registration(dataset))).outcome is Outcome.ADMITTED
-        assert (await stale.submit(asked("t", "1", dataset="cohort"))).outcome is Outcome.ADMITTED
-        assert (await other.submit(asked("t", "1", dataset="cohort"))).outcome is Outcome.ADMITTED
-        # Both wait together: the cohort is known here, though not of the present moment; the registry is not known.
-        raised, charged = (
-            stale.enqueue(registration(COHORT, "4")),
-            stale.enqueue(asked("t", "0.5", dataset="registry")),
-        )
-        assert ((await raised).outcome, (await charged).outcome) == (Outcome.ADMITTED, Outcome.ADMITTED)
-    assert await spent_on(store, "cohort") == loss("2")
-    assert await spent_on(store, "registry") == loss("0.5")
-
-
-async def test_a_data_set_that_another_owner_registers_is_charged_at_once() -> None:
-    """The refusal that memory would give is not out of date either."""
-    store = SlowStore()
-    async with owning(store) as stale, owning(store) as other:
-        assert (await stale.submit(asked("t", "1", dataset="cohort"))).outcome is Outcome.UNKNOWN_DATASET
-        await other.submit(registration(COHORT))
-        assert (await stale.submit(asked("t", "1", dataset="cohort"))).outcome is Outcome.ADMITTED
-
-
-class CountingStore(GatedStore):
-    """Says how many entries each write had."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.writes: list[int] = []
-
-    async def append(self, entries: Sequence[Entry]) -> None:
-        self.writes.append(len(entries))
-        await super().append(entries)
-
-
-async def test_what_arrives_during_a_write_is_decided_on_it_and_written_next() -> None:
-    """In one write, with nothing read again; a request of an unknown tenant waits, and is not forgotten."""
-    store = CountingStore()
-    async with owning(store, lanes=1) as owner:
-        await owner.submit(asked("t", "1"))
-        store.shut()
-        first = owner.enqueue(asked("t", "1"))
-        await store.waiting.wait()
-        later = [owner.enqueue(asked("t", "1")) for _ in range(3)]
-        stranger = owner.enqueue(asked("u", "1"))
-        assert not any(one.done() for one in (first, *later))
-        store.gate.set()
-        verdicts = [await one for one in (first, *later, stranger)]
-    assert outcomes(verdicts) == {Outcome.ADMITTED: 5}
-    # The tenants' budgets are opened with their first charges.
-    assert store.writes == [2, 1, 3, 2]
-    await assert_whole(store, "t", verdicts[:4])
-
-
-@pytest.mark.parametrize(
-    "error", [ConflictError("another owner"), StoreUnavailableError("lost"), RuntimeError("a bug")]
-)
-@pytest.mark.parametrize("when", ["before", "after"])
-async def test_what_was_decided_on_a_write_that_failed_is_decided_again(when: str, error: Exception) -> None:
-    """Nobody is told what rests on it; each request that is told of as admitted is in the ledger, once."""
-    store = FailingStore()
-    async with owning(store, lanes=1) as owner:
-        await owner.submit(asked("t", "4"))
-        requests = [asked("t", "1") for _ in range(4)]
-        first = owner.enqueue(requests[0])
-        await asyncio.sleep(0)
-        store.faults = [(when, error)]
-        later = [owner.enqueue(request) for request in requests[1:]]
-        await asyncio.gather(first, *later, return_exceptions=True)
-        verdicts = [await insist(lambda request=request: owner.submit(request)) for request in requests]  # type: ignore[misc]
-        assert (await owner.submit(asked("t", "3"))).outcome is Outcome.BUDGET_EXHAUSTED
-    history = await assert_whole(store, "t", verdicts)
-    assert sum(entry.kind is EntryKind.CONSUMED for entry in history) == 5
-    assert history[-1].spent.basic.epsilon == 8
-
-
-async def test_a_key_is_used_once_within_a_write_and_what_was_decided_on_it() -> None:
-    """The second use is told of the first, and not before that is durable."""
-    store = GatedStore()
-    async with owning(store, lanes=1) as owner:
-        await owner.submit(asked("t", "1"))
-        store.shut()
-        request = asked("t", "1")
-        first = owner.enqueue(request)
-        await store.waiting.wait()
-        again, reused = owner.enqueue(request), owner.enqueue(asked("t", "2", key=request.key))
-        await asyncio.sleep(0.01)
-        assert not again.done()
-        assert not reused.done()
-        store.gate.set()
-        assert [(await one).outcome for one in (first, again, reused)] == [
-            Outcome.ADMITTED,
-            Outcome.REPLAYED,
-            Outcome.KEY_REUSED,
-        ]
-    assert len(await store.history("t")) == 3
-
-
-async def test_those_who_were_decided_when_the_owner_stops_are_told() -> None:
-    """As those who wait in the queue are."""
-    store = GatedStore()
-    async with owning(store, lanes=1) as owner:
-        await owner.submit(asked("t", "1"))
-        store.shut()
-        first = owner.enqueue(asked("t", "1"))
-        await store.waiting.wait()
-        later = owner.enqueue(asked("t", "1"))
-    for one in (first, later):
-        with pytest.raises(StoreUnavailableError, match="stopping"):
-            await one
-
-
-async def test_a_charge_that_is_newer_than_memory_is_taken_back() -> None:
-    """This owner knows that there was no such data set; another has registered and charged it since."""
-    store = MemoryLedgerStore()
-    async with owning(store) as stale, owning(store) as other:
-        assert (await stale.submit(asked("t", "1", dataset="cohort"))).outcome is Outcome.UNKNOWN_DATASET
-        await other.submit(registration(COHORT))
-        held = (await other.submit(asked("t", "1", ttl=60, dataset="cohort"))).answer
-        assert held is not None
-        assert held.allocation_id is not None
-        assert (await stale.settle("t", held.allocation_id, EntryKind.VOIDED, "me")).outcome is Outcome.ADMITTED
-    assert await spent_on(store, "cohort") == loss("0")
+# What memory knows, and what the ledger says.
 
 
 async def test_a_window_that_is_seen_to_end_while_a_refusal_is_checked_begins_anew_first() -> None:
@@ -610,29 +361,6 @@ async def test_a_window_that_is_seen_to_end_while_a_refusal_is_checked_begins_an
     assert verdict.outcome is Outcome.ADMITTED
     assert verdict.answer is not None
     assert verdict.answer.spent.basic == loss("1")
-
-
-async def test_two_owners_never_overspend_a_data_set() -> None:
-    """Racing owners admit exactly what its budget holds, though the tenant's holds more."""
-    store = SlowStore()
-    async with owning(store) as one, owning(store, lanes=1) as other:
-        await one.submit(registration(COHORT))
-        requests = [asked("t", "0.1", dataset="cohort") for _ in range(50)]
-        verdicts = await asyncio.gather(
-            *(insist(lambda r=r, o=o: o.submit(r)) for r, o in zip(requests, [one, other] * 25, strict=True))  # type: ignore[misc]
-        )
-    assert outcomes(verdicts) == {Outcome.ADMITTED: 30, Outcome.BUDGET_EXHAUSTED: 20}
-    assert await spent_on(store, "cohort") == loss("3")
-
-
-async def test_ids_that_nobody_registered_fill_no_memory() -> None:
-    """Anybody can think of more of them."""
-    store = SlowStore()
-    async with owning(store) as owner:
-        for number in range(50):
-            verdict = await owner.submit(asked("t", "1", dataset=f"nothing {number}"))
-            assert verdict.outcome is Outcome.UNKNOWN_DATASET
-        assert len(owner._states["t"].datasets) <= 1
 
 
 async def test_what_is_as_wished_already_is_asked_of_the_ledger() -> None:
@@ -651,18 +379,6 @@ async def test_what_is_as_wished_already_is_asked_of_the_ledger() -> None:
     history = await store.history("t")
     assert history[-1].legal_hold
     assert again.answer == history[-1]
-
-
-async def test_budgets_that_a_request_is_decided_on_are_known_without_deciding() -> None:
-    """The tenant's, the data set's where there is one; from memory or from the ledger."""
-    store = SlowStore()
-    async with owning(store) as fresh, owning(store) as other:
-        assert await fresh.budgets("t", "engine", "cohort") == [DEFAULT]
-        await other.submit(registration(COHORT))
-        expected = [DEFAULT, basic_budget(loss("3"))]
-        assert await fresh.budgets("t", "engine", "cohort") == expected
-        assert await other.budgets("t", "engine", "cohort") == expected
-        assert await other.budgets("t", "engine") == [DEFAULT]
 
 
 async def test_a_refusal_overtaken_in_its_own_flush_is_decided_again() -> None:
